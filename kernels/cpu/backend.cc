@@ -1,0 +1,221 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/eltwise.h"
+#include "kernels/cpu/engine.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/softmax.h"
+
+namespace sparknet::kernels {
+namespace cpu {
+namespace {
+
+/// Elements below which waking the crew costs more than it saves.
+constexpr Index kWorth = 32 * 1024;
+/// Borders between threads, in elements: whole cache lines and whole blocks of random words.
+constexpr Index kUnit = 64;
+
+template <class T>
+const T* in(const void* p) {
+  return static_cast<const T*>(p);
+}
+template <class T>
+T* out(void* p) {
+  return static_cast<T*>(p);
+}
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(int threads, Isa isa)
+      : engine_(threads, hot_for(isa)),
+        description_(
+            std::string("cpu ") + isa_name(isa) + ", " + std::to_string(threads) +
+            (threads == 1 ? " thread" : " threads")),
+        partial_(static_cast<std::size_t>(threads)) {}
+
+  int threads() const override { return engine_.team.size(); }
+  const char* description() const override { return description_.c_str(); }
+
+  void* allocate(std::size_t bytes) override {
+    constexpr std::size_t kAlignment = 64;
+    if (bytes > static_cast<std::size_t>(-1) - kAlignment) throw std::bad_alloc();
+    const std::size_t rounded = std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+    void* const memory = std::aligned_alloc(kAlignment, rounded);
+    if (!memory) throw std::bad_alloc();
+    return std::memset(memory, 0, rounded);
+  }
+  void release(void* memory) noexcept override { std::free(memory); }
+
+  std::unique_ptr<Linear> convolution(DType dtype, const ConvolutionShape& shape, Activation activation) override {
+    return make_convolution(engine_, dtype, shape, activation);
+  }
+  std::unique_ptr<Linear> inner_product(DType dtype, const InnerProductShape& shape, Activation activation) override {
+    return make_inner_product(engine_, dtype, shape, activation);
+  }
+  std::unique_ptr<Pooling> pooling(DType dtype, const PoolingShape& shape, PoolMethod method) override {
+    return make_pooling(engine_, dtype, shape, method);
+  }
+  std::unique_ptr<Lrn> lrn(DType dtype, const LrnShape& shape) override { return make_lrn(engine_, dtype, shape); }
+
+  void relu(DType dtype, Index count, double negative_slope, const void* x, void* y) override {
+    ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
+      using T = decltype(zero);
+      hot.relu(n, static_cast<T>(negative_slope), in<T>(x) + at, out<T>(y) + at);
+    });
+  }
+
+  void relu_backward(
+      DType dtype, Index count, double negative_slope, const void* gate, const void* dy, void* dx) override {
+    ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
+      using T = decltype(zero);
+      hot.relu_backward(n, static_cast<T>(negative_slope), in<T>(gate) + at, in<T>(dy) + at, out<T>(dx) + at);
+    });
+  }
+
+  void dropout(
+      DType dtype, Index count, double keep, double scale, std::uint64_t seed, std::uint64_t sequence, const void* x,
+      void* y) override {
+    const double words = std::clamp(keep, 0.0, 1.0) * 4294967296.0;
+    const DropoutKey key{seed, sequence, static_cast<std::uint64_t>(std::llround(words))};
+    ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
+      using T = decltype(zero);
+      hot.dropout(key, at, n, static_cast<T>(scale), in<T>(x) + at, out<T>(y) + at);
+    });
+  }
+
+  void softmax(DType dtype, const SoftmaxShape& shape, const void* x, void* y) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::softmax(engine_, shape, in<T>(x), out<T>(y));
+    });
+  }
+
+  void softmax_backward(DType dtype, const SoftmaxShape& shape, const void* y, const void* dy, void* dx) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::softmax_backward(engine_, shape, in<T>(y), in<T>(dy), out<T>(dx));
+    });
+  }
+
+  LossResult softmax_loss(
+      DType dtype, const SoftmaxShape& shape, const void* prob, const void* labels, bool has_ignore,
+      Index ignore) override {
+    return with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      return cpu::softmax_loss(shape, in<T>(prob), in<T>(labels), has_ignore, ignore);
+    });
+  }
+
+  void softmax_loss_backward(
+      DType dtype, const SoftmaxShape& shape, const void* prob, const void* labels, bool has_ignore, Index ignore,
+      double scale, void* dx) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::softmax_loss_backward(
+          engine_, shape, in<T>(prob), in<T>(labels), has_ignore, ignore, static_cast<T>(scale), out<T>(dx));
+    });
+  }
+
+  void eltwise(
+      DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff,
+      void* y) override {
+    ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
+      using T = decltype(zero);
+      cpu::eltwise(hot, op, at, n, inputs, x, coeff, out<T>(y));
+    });
+  }
+
+  void eltwise_backward(
+      DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff, int input,
+      const void* dy, void* dx) override {
+    ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
+      using T = decltype(zero);
+      cpu::eltwise_backward(hot, op, at, n, inputs, x, coeff, input, in<T>(dy), out<T>(dx));
+    });
+  }
+
+  void copy_rows(
+      Index rows, std::size_t row_bytes, const void* from, std::size_t from_stride, void* to,
+      std::size_t to_stride) override {
+    const Index worth = 1 + static_cast<Index>(sizeof(float)) * kWorth / static_cast<Index>(std::max<std::size_t>(1, row_bytes));
+    for_ranges(engine_.team, rows, 1, worth, [&](Index begin, Index end) {
+      for (auto r = static_cast<std::size_t>(begin); r < static_cast<std::size_t>(end); ++r) {
+        std::memcpy(out<char>(to) + r * to_stride, in<char>(from) + r * from_stride, row_bytes);
+      }
+    });
+  }
+
+  void axpy(DType dtype, Index count, double a, const void* x, void* y) override {
+    ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
+      using T = decltype(zero);
+      hot.axpy(n, static_cast<T>(a), in<T>(x) + at, out<T>(y) + at);
+    });
+  }
+
+  void scale(DType dtype, Index count, double a, void* x) override {
+    ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
+      using T = decltype(zero);
+      hot.scale(n, static_cast<T>(a), out<T>(x) + at, out<T>(x) + at);
+    });
+  }
+
+  double sum_squares(DType dtype, Index count, const void* x) override {
+    const int parts = count < kWorth ? 1 : threads();
+    const auto part_sum = [&](int worker) {
+      const Share part = share(count, parts, worker);
+      partial_[static_cast<std::size_t>(worker)] = with_type(dtype, [&](auto zero) {
+        using T = decltype(zero);
+        return table<T>(engine_).sum_squares(part.size(), in<T>(x) + part.begin);
+      });
+    };
+    if (parts == 1) {
+      part_sum(0);
+    } else {
+      engine_.team.run(part_sum);
+    }
+    double total = 0;
+    for (int worker = 0; worker < parts; ++worker) total += partial_[static_cast<std::size_t>(worker)];
+    return total;
+  }
+
+  void sgd_update(DType dtype, const SgdArgs& args) override {
+    ranges(dtype, args.count, [&](auto zero, const auto& hot, Index at, Index n) {
+      using T = decltype(zero);
+      hot.sgd(
+          {n, out<T>(args.weights) + at, in<T>(args.gradient) + at, out<T>(args.history) + at,
+           static_cast<T>(args.rate), static_cast<T>(args.momentum), static_cast<T>(args.decay),
+           static_cast<T>(args.gradient_scale), args.l1});
+    });
+  }
+
+ private:
+  /// Calls f(zero of the type, table, first element, count) on pieces of an array.
+  template <class F>
+  void ranges(DType dtype, Index count, F&& f) {
+    with_type(dtype, [&](auto zero) {
+      const auto& hot = table<decltype(zero)>(engine_);
+      for_ranges(engine_.team, count, kUnit, kWorth, [&](Index begin, Index end) { f(zero, hot, begin, end - begin); });
+    });
+  }
+
+  Engine engine_;
+  std::string description_;
+  /// One number from each thread.
+  std::vector<double> partial_;
+};
+
+}  // namespace
+}  // namespace cpu
+
+std::unique_ptr<Backend> make_cpu_backend(int threads, Isa isa) {
+  if (isa > best_isa()) throw std::invalid_argument("this machine does not run " + std::string(cpu::isa_name(isa)));
+  return std::make_unique<cpu::CpuBackend>(threads, isa);
+}
+
+}  // namespace sparknet::kernels

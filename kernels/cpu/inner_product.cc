@@ -1,0 +1,206 @@
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/correlation.h"
+
+namespace sparknet::kernels::cpu {
+namespace {
+
+/// Bytes of a packed block that is read many times.
+constexpr Index kBlockBytes = 256 * 1024;
+/// Columns of a packed block at most.
+constexpr Index kBlockColumns = 256;
+
+template <class T>
+class InnerProduct final : public Linear {
+ public:
+  InnerProduct(Engine& engine, const InnerProductShape& shape, Activation activation)
+      : engine_(engine),
+        hot_(table<T>(engine)),
+        batch_(shape.batch),
+        inputs_(shape.inputs),
+        outputs_(shape.num_output),
+        activation_(activation),
+        by_dots_(shape.batch < hot_.lanes / 2),
+        batch_pitch_(round_up(shape.batch, hot_.lanes)),
+        gradient_pitch_(odd_pitch<T>(shape.num_output + hot_.lanes)),
+        block_columns_(std::min(kBlockColumns, round_up(shape.inputs, 2 * hot_.lanes))),
+        block_outputs_(block_depth(shape.num_output)) {
+    Layout<T> forward;
+    turned_x_at_ = forward.add(by_dots_ ? 0 : inputs_ * batch_pitch_ + hot_.lanes);
+    turned_y_at_ = forward.add(by_dots_ ? 0 : outputs_ * batch_pitch_);
+    Layout<T> backward;
+    gradient_at_ = backward.add(batch_ * gradient_pitch_);
+    blocks_at_ = backward.size();
+    block_size_ = round_up(block_columns_ * std::max(batch_, block_outputs_) + 2 * hot_.lanes, 64);
+    scratch_size_ = std::max(forward.size(), blocks_at_ + engine.team.size() * block_size_);
+
+    const Index block_inputs = block_depth(inputs_);
+    for (Index k = 0; k < block_inputs; ++k) batch_offsets_.push_back(static_cast<std::int32_t>(k * batch_pitch_));
+    for (Index k = 0; k < std::max(batch_, block_outputs_); ++k) {
+      block_offsets_.push_back(static_cast<std::int32_t>(k * block_columns_));
+    }
+  }
+
+  std::size_t scratch_bytes() const override { return static_cast<std::size_t>(scratch_size_) * sizeof(T); }
+
+  void forward(const void* x, const void* weights, const void* bias, void* y, void* scratch) override {
+    const T* const input = static_cast<const T*>(x);
+    T* const shared = static_cast<T*>(scratch);
+    const int team = engine_.team.size();
+    if (!by_dots_) {
+      engine_.team.run([&](int worker) {
+        const Share part = share(inputs_, team, worker);
+        hot_.transpose(
+            batch_, part.size(), input + part.begin, inputs_, shared + turned_x_at_ + part.begin * batch_pitch_,
+            batch_pitch_);
+      });
+    }
+    engine_.team.run([&](int worker) {
+      const Share part = share(outputs_, team, worker);
+      if (part.size() == 0) return;
+      if (by_dots_) {
+        forward_dots(part, input, static_cast<const T*>(weights), static_cast<const T*>(bias), static_cast<T*>(y));
+      } else {
+        forward_tiles(part, static_cast<const T*>(weights), static_cast<const T*>(bias), static_cast<T*>(y), shared);
+      }
+    });
+  }
+
+  void backward(const BackwardArgs& args, void* scratch) override {
+    T* const shared = static_cast<T*>(scratch);
+    const int team = engine_.team.size();
+    engine_.team.run([&](int worker) {
+      const Share part = share(outputs_, team, worker);
+      const Index o = part.begin;
+      hot_.gradient(
+          {batch_, part.size(), static_cast<T*>(args.dy) + o,
+           activation_.relu ? static_cast<const T*>(args.y) + o : nullptr, outputs_,
+           static_cast<T>(activation_.negative_slope), shared + gradient_at_ + o, gradient_pitch_, nullptr});
+      if (args.dbias) bias_gradient(args, part, shared + gradient_at_);
+    });
+    if (!args.dweights && !args.dx) return;
+    const Index unit = 2 * hot_.lanes;
+    engine_.team.run([&](int worker) {
+      const Share units = share((inputs_ + unit - 1) / unit, team, worker);
+      const Index end = std::min(units.end * unit, inputs_);
+      T* const block = shared + blocks_at_ + worker * block_size_;
+      for (Index i = units.begin * unit; i < end; i += block_columns_) {
+        const Index n = std::min(block_columns_, end - i);
+        if (args.dweights) weights_gradient(args, i, n, shared, block);
+        if (args.dx) input_gradient(args, i, n, shared, block);
+      }
+    });
+  }
+
+ private:
+  /// How much of a sum of `count` terms is done at a time.
+  Index block_depth(Index count) const {
+    const Index columns = std::max(std::min(kBlockColumns, batch_pitch_), Index{128});
+    return std::min(count, std::max<Index>(kBlockBytes / (columns * static_cast<Index>(sizeof(T))), 64));
+  }
+
+  void forward_dots(Share part, const T* x, const T* weights, const T* bias, T* y) const {
+    for (Index n = 0; n < batch_; ++n) {
+      T* const row = y + n * outputs_ + part.begin;
+      hot_.dot(part.size(), inputs_, weights + part.begin * inputs_, inputs_, x + n * inputs_, row);
+      if (bias) hot_.axpy(part.size(), T(1), bias + part.begin, row);
+      if (activation_.relu) hot_.relu(part.size(), static_cast<T>(activation_.negative_slope), row, row);
+    }
+  }
+
+  void forward_tiles(Share part, const T* weights, const T* bias, T* y, T* shared) const {
+    T* const turned_y = shared + turned_y_at_ + part.begin * batch_pitch_;
+    const Index depth = static_cast<Index>(batch_offsets_.size());
+    for (Index n = 0; n < batch_pitch_; n += kBlockColumns) {
+      for (Index k = 0; k < inputs_; k += depth) {
+        TileArgs<T> args{};
+        args.columns = std::min(kBlockColumns, batch_pitch_ - n);
+        args.k = std::min(depth, inputs_ - k);
+        args.a = weights + part.begin * inputs_ + k;
+        args.lda = inputs_;
+        args.b = shared + turned_x_at_ + k * batch_pitch_ + n;
+        args.offsets = batch_offsets_.data();
+        args.c = turned_y + n;
+        args.ldc = batch_pitch_;
+        args.bias = k == 0 && bias ? bias + part.begin : nullptr;
+        args.accumulate = k > 0;
+        args.relu = activation_.relu && k + depth >= inputs_;
+        args.slope = static_cast<T>(activation_.negative_slope);
+        run_panels(hot_, hot_.tiles_rows, args, part.size(), inputs_);
+      }
+    }
+    hot_.transpose(part.size(), batch_, turned_y, batch_pitch_, y + part.begin, outputs_);
+  }
+
+  void bias_gradient(const BackwardArgs& args, Share part, const T* gradient) const {
+    T* const out = static_cast<T*>(args.dbias) + part.begin;
+    if (!args.accumulate) std::fill_n(out, part.size(), T(0));
+    for (Index n = 0; n < batch_; ++n) {
+      hot_.axpy(part.size(), T(1), gradient + n * gradient_pitch_ + part.begin, out);
+    }
+  }
+
+  /// Copies rows of n elements to a block.
+  void pack(Index rows, Index n, const T* from, Index ld, T* block) const {
+    for (Index r = 0; r < rows; ++r) {
+      std::memcpy(block + r * block_columns_, from + r * ld, static_cast<std::size_t>(n) * sizeof(T));
+    }
+  }
+
+  /// The columns [i, i + n) of dw.
+  void weights_gradient(const BackwardArgs& args, Index i, Index n, const T* shared, T* block) const {
+    pack(batch_, n, static_cast<const T*>(args.x) + i, inputs_, block);
+    TileArgs<T> tile{};
+    tile.columns = n;
+    tile.k = batch_;
+    tile.a = shared + gradient_at_;
+    tile.lda = gradient_pitch_;
+    tile.b = block;
+    tile.offsets = block_offsets_.data();
+    tile.c = static_cast<T*>(args.dweights) + i;
+    tile.ldc = inputs_;
+    tile.accumulate = args.accumulate;
+    run_panels(hot_, hot_.tiles_packed, tile, outputs_, 1);
+  }
+
+  /// The columns [i, i + n) of dx.
+  void input_gradient(const BackwardArgs& args, Index i, Index n, const T* shared, T* block) const {
+    for (Index o = 0; o < outputs_; o += block_outputs_) {
+      const Index depth = std::min(block_outputs_, outputs_ - o);
+      pack(depth, n, static_cast<const T*>(args.weights) + o * inputs_ + i, inputs_, block);
+      TileArgs<T> tile{};
+      tile.columns = n;
+      tile.k = depth;
+      tile.a = shared + gradient_at_ + o;
+      tile.lda = gradient_pitch_;
+      tile.b = block;
+      tile.offsets = block_offsets_.data();
+      tile.c = static_cast<T*>(args.dx) + i;
+      tile.ldc = inputs_;
+      tile.accumulate = o > 0;
+      run_panels(hot_, hot_.tiles_rows, tile, batch_, gradient_pitch_);
+    }
+  }
+
+  Engine& engine_;
+  const HotTable<T>& hot_;
+  Index batch_, inputs_, outputs_;
+  Activation activation_;
+  /// With few examples the vectors lie along the inputs, else along the batch.
+  bool by_dots_;
+  Index batch_pitch_, gradient_pitch_, block_columns_, block_outputs_;
+  Index turned_x_at_, turned_y_at_, gradient_at_, blocks_at_, block_size_, scratch_size_;
+  std::vector<std::int32_t> batch_offsets_, block_offsets_;
+};
+
+}  // namespace
+
+std::unique_ptr<Linear> make_inner_product(
+    Engine& engine, DType dtype, const InnerProductShape& shape, Activation activation) {
+  return with_type(dtype, [&](auto zero) -> std::unique_ptr<Linear> {
+    return std::make_unique<InnerProduct<decltype(zero)>>(engine, shape, activation);
+  });
+}
+
+}  // namespace sparknet::kernels::cpu

@@ -1,0 +1,109 @@
+#include "kernels/cpu/softmax.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace sparknet::kernels::cpu {
+namespace {
+
+/// Elements below which waking the crew costs more than it saves.
+constexpr Index kWorth = 4096;
+
+/// Calls f(first element) for each distribution; its elements are shape.inner apart.
+template <class F>
+void for_distributions(Engine& engine, const SoftmaxShape& shape, F&& f) {
+  const Index worth = 1 + kWorth / std::max<Index>(1, shape.classes);
+  for_ranges(engine.team, shape.outer * shape.inner, 1, worth, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) f(i / shape.inner * shape.classes * shape.inner + i % shape.inner, i);
+  });
+}
+
+enum class Label { Good, Ignored, Bad };
+
+/// Reads a label; `number` holds only for Good.
+template <class T>
+Label read_label(T label, Index classes, bool has_ignore, Index ignore, Index& number) {
+  const double value = static_cast<double>(label);
+  if (has_ignore && value == static_cast<double>(ignore)) return Label::Ignored;
+  // NaN fails the first comparison.
+  if (!(value >= 0 && value < static_cast<double>(classes)) || value != std::floor(value)) return Label::Bad;
+  number = static_cast<Index>(value);
+  return Label::Good;
+}
+
+}  // namespace
+
+template <class T>
+void softmax(Engine& engine, const SoftmaxShape& shape, const T* x, T* y) {
+  const Index step = shape.inner, end = shape.classes * step;
+  for_distributions(engine, shape, [&](Index at, Index) {
+    const T* const from = x + at;
+    T* const to = y + at;
+    T largest = from[0];
+    for (Index j = step; j < end; j += step) largest = std::max(largest, from[j]);
+    T total = 0;
+    for (Index j = 0; j < end; j += step) {
+      to[j] = std::exp(from[j] - largest);
+      total += to[j];
+    }
+    const T factor = T(1) / total;
+    for (Index j = 0; j < end; j += step) to[j] *= factor;
+  });
+}
+
+template <class T>
+void softmax_backward(Engine& engine, const SoftmaxShape& shape, const T* y, const T* dy, T* dx) {
+  const Index step = shape.inner, end = shape.classes * step;
+  for_distributions(engine, shape, [&](Index at, Index) {
+    T dot = 0;
+    for (Index j = at; j < at + end; j += step) dot += y[j] * dy[j];
+    for (Index j = at; j < at + end; j += step) dx[j] = (dy[j] - dot) * y[j];
+  });
+}
+
+template <class T>
+LossResult softmax_loss(const SoftmaxShape& shape, const T* prob, const T* labels, bool has_ignore, Index ignore) {
+  LossResult result;
+  for (Index i = 0; i < shape.outer * shape.inner; ++i) {
+    Index label = 0;
+    switch (read_label(labels[i], shape.classes, has_ignore, ignore, label)) {
+      case Label::Bad: return {0, 0, i};
+      case Label::Ignored: break;
+      case Label::Good: {
+        const T p = prob[(i / shape.inner * shape.classes + label) * shape.inner + i % shape.inner];
+        // In this order of arguments NaN stays.
+        result.sum -= std::log(static_cast<double>(std::max(p, std::numeric_limits<T>::min())));
+        ++result.valid;
+      }
+    }
+  }
+  return result;
+}
+
+template <class T>
+void softmax_loss_backward(
+    Engine& engine, const SoftmaxShape& shape, const T* prob, const T* labels, bool has_ignore, Index ignore, T scale,
+    T* dx) {
+  const Index step = shape.inner, end = shape.classes * step;
+  for_distributions(engine, shape, [&](Index at, Index i) {
+    Index label = 0;
+    const Label kind = read_label(labels[i], shape.classes, has_ignore, ignore, label);
+    const Index place = kind == Label::Good ? at + label * step : -1;
+    for (Index j = at; j < at + end; j += step) {
+      const T target = j == place ? T(1) : T(0);
+      dx[j] = kind == Label::Ignored ? T(0) : (prob[j] - target) * scale;
+    }
+  });
+}
+
+#define SPARKNET_SOFTMAX(T)                                                                                         \
+  template void softmax(Engine&, const SoftmaxShape&, const T*, T*);                                                \
+  template void softmax_backward(Engine&, const SoftmaxShape&, const T*, const T*, T*);                             \
+  template LossResult softmax_loss(const SoftmaxShape&, const T*, const T*, bool, Index);                           \
+  template void softmax_loss_backward(Engine&, const SoftmaxShape&, const T*, const T*, bool, Index, T, T*);
+SPARKNET_SOFTMAX(float)
+SPARKNET_SOFTMAX(double)
+#undef SPARKNET_SOFTMAX
+
+}  // namespace sparknet::kernels::cpu

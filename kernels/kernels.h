@@ -1,0 +1,223 @@
+#pragma once
+
+// The arithmetic, below everything: plans and plain functions on raw pointers and sizes.
+// C++17 and nothing but the standard library, so that any compiler of any backend can read it.
+// Nothing here checks shapes: that is done above, in one place for every backend.
+//
+// Pointers are to elements of the DType that the plan or call was given: F32 or F64. Tensors are dense and row-major
+// (images are NCHW, convolution weights are [num_output, channels / group, kernel_h, kernel_w], inner-product weights
+// are [num_output, inputs]). `scratch` is 64-byte aligned memory of at least the plan's scratch_bytes(), whose contents
+// mean nothing before and after a call. Where `accumulate` is true a gradient is added to, otherwise overwritten.
+// The same inputs on the same number of threads give the same bits.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "sparknet/dtype.h"
+
+namespace sparknet::kernels {
+
+using Index = std::int64_t;
+
+/// What follows the arithmetic of a convolution or an inner product in the same pass.
+struct Activation {
+  bool relu = false;
+  /// y = x > 0 ? x : negative_slope * x. Not below 0, so that the output tells the sign of the input.
+  double negative_slope = 0;
+};
+
+struct ConvolutionShape {
+  Index batch, channels, height, width;
+  Index num_output;
+  Index kernel_h, kernel_w;
+  Index stride_h = 1, stride_w = 1;
+  Index pad_h = 0, pad_w = 0;
+  Index dilation_h = 1, dilation_w = 1;
+  Index group = 1;
+
+  Index out_h() const { return (height + 2 * pad_h - (dilation_h * (kernel_h - 1) + 1)) / stride_h + 1; }
+  Index out_w() const { return (width + 2 * pad_w - (dilation_w * (kernel_w - 1) + 1)) / stride_w + 1; }
+};
+
+/// The pointers of a backward pass of a convolution or an inner product.
+struct BackwardArgs {
+  const void* x;
+  const void* weights;
+  /// The forward output; read only where the plan has an activation.
+  const void* y;
+  /// The gradient of y. Where the plan has an activation it is overwritten with the gradient before the activation.
+  void* dy;
+  /// The gradient of x, overwritten; null where nobody needs it.
+  void* dx;
+  /// Null where the weights do not learn.
+  void* dweights;
+  /// Null where there is no bias or it does not learn.
+  void* dbias;
+  bool accumulate;
+};
+
+/// A convolution or an inner product, planned for one shape.
+class Linear {
+ public:
+  virtual ~Linear() = default;
+  virtual std::size_t scratch_bytes() const = 0;
+  /// `bias` may be null.
+  virtual void forward(const void* x, const void* weights, const void* bias, void* y, void* scratch) = 0;
+  virtual void backward(const BackwardArgs& args, void* scratch) = 0;
+};
+
+struct InnerProductShape {
+  Index batch, inputs, num_output;
+};
+
+enum class PoolMethod : std::uint8_t { Max, Average };
+
+struct PoolingShape {
+  Index batch, channels, height, width;
+  /// Given, not derived: the rounding mode is a matter of the layer. The last window starts inside the padded image.
+  Index out_h, out_w;
+  Index kernel_h, kernel_w;
+  Index stride_h = 1, stride_w = 1;
+  Index pad_h = 0, pad_w = 0;
+};
+
+/// Max or average pooling. The average counts padding as Caffe does: a window is clipped to the padded image, its area
+/// is the divisor, and padding adds nothing. Max ignores padding; of equal elements the first wins.
+class Pooling {
+ public:
+  virtual ~Pooling() = default;
+  /// Bytes of the state that forward leaves for backward; 0 for the average.
+  virtual std::size_t mask_bytes() const = 0;
+  /// `mask` may be null where no backward follows.
+  virtual void forward(const void* x, void* y, void* mask) = 0;
+  virtual void backward(const void* dy, const void* mask, void* dx) = 0;
+};
+
+enum class LrnRegion : std::uint8_t { AcrossChannels, WithinChannel };
+
+struct LrnShape {
+  Index batch, channels, height, width;
+  Index local_size = 5;
+  double alpha = 1, beta = 0.75, k = 1;
+  LrnRegion region = LrnRegion::AcrossChannels;
+};
+
+/// y = x / (k + alpha / n * sum x^2)^beta over a window of local_size channels (n = local_size), or of
+/// local_size x local_size pixels of one channel (n = local_size^2), zero-padded. Krizhevsky et al. 2012.
+class Lrn {
+ public:
+  virtual ~Lrn() = default;
+  /// Bytes of the state that forward leaves for backward.
+  virtual std::size_t state_bytes() const = 0;
+  virtual void forward(const void* x, void* y, void* state) = 0;
+  virtual void backward(const void* x, const void* y, const void* state, const void* dy, void* dx) = 0;
+};
+
+struct SoftmaxShape {
+  /// The elements of one distribution are `inner` apart: x[outer][classes][inner].
+  Index outer, classes, inner = 1;
+};
+
+struct LossResult {
+  /// The sum of -log p(label) over the examples that count.
+  double sum = 0;
+  /// How many examples count: all, less those with the ignored label.
+  Index valid = 0;
+  /// The first example (0 <= i < outer * inner) whose label is no integer in [0, classes), or -1; then nothing else
+  /// holds.
+  Index bad_label = -1;
+};
+
+enum class EltwiseOp : std::uint8_t { Sum, Product, Max };
+
+/// One pass of SGD with momentum as Caffe defines it, the rate inside the history:
+/// g' = gradient_scale * g + decay * (l1 ? sign(w) : w);  h = momentum * h + rate * g';  w -= h.
+struct SgdArgs {
+  Index count;
+  void* weights;
+  const void* gradient;
+  void* history;
+  double rate, momentum, decay, gradient_scale;
+  bool l1;
+};
+
+/// A place where nets run: it holds memory, makes plans and does the element-wise work. One for each net; calls on one
+/// backend are made from one thread at a time, and two backends do not disturb each other.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// How many threads share the work; 1 on a device that is no CPU.
+  virtual int threads() const = 0;
+  /// A short name of what was chosen at run time, such as "cpu x86-64-v4, 2 threads".
+  virtual const char* description() const = 0;
+
+  /// Zeroed memory aligned to 64 bytes or better; throws std::bad_alloc.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* memory) noexcept = 0;
+
+  virtual std::unique_ptr<Linear> convolution(DType, const ConvolutionShape&, Activation) = 0;
+  virtual std::unique_ptr<Linear> inner_product(DType, const InnerProductShape&, Activation) = 0;
+  virtual std::unique_ptr<Pooling> pooling(DType, const PoolingShape&, PoolMethod) = 0;
+  virtual std::unique_ptr<Lrn> lrn(DType, const LrnShape&) = 0;
+
+  // x and y, or dy and dx, may be the same memory in the element-wise calls.
+
+  virtual void relu(DType, Index count, double negative_slope, const void* x, void* y) = 0;
+  /// dx = gate > 0 ? dy : negative_slope * dy. `gate` is x, or y where negative_slope >= 0.
+  virtual void relu_backward(DType, Index count, double negative_slope, const void* gate, const void* dy, void* dx) = 0;
+
+  /// y = kept ? x * scale : 0, where element i is kept with probability `keep` by word i of the Philox4x32-10 stream
+  /// (seed, sequence). Backward is the same call on dy: no mask is stored.
+  virtual void dropout(
+      DType, Index count, double keep, double scale, std::uint64_t seed, std::uint64_t sequence, const void* x,
+      void* y) = 0;
+
+  virtual void softmax(DType, const SoftmaxShape&, const void* x, void* y) = 0;
+  virtual void softmax_backward(DType, const SoftmaxShape&, const void* y, const void* dy, void* dx) = 0;
+  /// `labels` are outer * inner numbers of the same DType. `ignore` is counted out where `has_ignore`.
+  virtual LossResult softmax_loss(
+      DType, const SoftmaxShape&, const void* prob, const void* labels, bool has_ignore, Index ignore) = 0;
+  /// dx = (prob - onehot(label)) * scale, and 0 for ignored examples.
+  virtual void softmax_loss_backward(
+      DType, const SoftmaxShape&, const void* prob, const void* labels, bool has_ignore, Index ignore, double scale,
+      void* dx) = 0;
+
+  /// y = op over `inputs` arrays; `coeff` (one for each input) is read for Sum only.
+  virtual void eltwise(
+      DType, EltwiseOp, Index count, int inputs, const void* const* x, const double* coeff, void* y) = 0;
+  /// The gradient of input number `input`. Max gives the whole gradient to the first of the largest.
+  virtual void eltwise_backward(
+      DType, EltwiseOp, Index count, int inputs, const void* const* x, const double* coeff, int input, const void* dy,
+      void* dx) = 0;
+
+  /// Copies `rows` rows of `row_bytes` between arrays whose rows are `to_stride` and `from_stride` bytes apart.
+  virtual void copy_rows(
+      Index rows, std::size_t row_bytes, const void* from, std::size_t from_stride, void* to,
+      std::size_t to_stride) = 0;
+
+  /// y += a * x
+  virtual void axpy(DType, Index count, double a, const void* x, void* y) = 0;
+  /// x *= a
+  virtual void scale(DType, Index count, double a, void* x) = 0;
+  /// The sum of squares, accumulated in double.
+  virtual double sum_squares(DType, Index count, const void* x) = 0;
+  virtual void sgd_update(DType, const SgdArgs&) = 0;
+};
+
+/// The instruction sets the CPU kernels are built for: Portable is the compiler's baseline, V3 has AVX2 and FMA,
+/// V4 has AVX-512 (the levels of the x86-64 psABI).
+enum class Isa : std::uint8_t { Portable, V3, V4 };
+
+/// The best one this machine runs.
+Isa best_isa();
+
+/// A CPU backend with a crew of `threads` >= 1 threads of its own, the caller's included.
+/// Throws std::invalid_argument for an instruction set above best_isa().
+std::unique_ptr<Backend> make_cpu_backend(int threads, Isa isa);
+inline std::unique_ptr<Backend> make_cpu_backend(int threads) {
+  return make_cpu_backend(threads, best_isa());
+}
+
+}  // namespace sparknet::kernels

@@ -1,0 +1,397 @@
+#include <array>
+#include <atomic>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/thread_team.h"
+#include "tests/kernels_test.h"
+
+namespace sparknet::kernels {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+/// Sizes around the vectors' widths, and one that all threads share.
+const std::vector<std::size_t> kCounts = {0, 1, 3, 16, 67, 40001};
+
+template <class T>
+constexpr DType kType = dtype_of<T>;
+
+Index count_of(std::size_t n) {
+  return static_cast<Index>(n);
+}
+
+TEST_CASE("thread team") {
+  for (const int threads : {1, 2, 5}) {
+    ThreadTeam team(threads);
+    CHECK(team.size() == threads);
+    std::vector<int> calls(static_cast<std::size_t>(threads), 0);
+    for (int round = 0; round < 500; ++round) team.run([&](int worker) { ++calls[static_cast<std::size_t>(worker)]; });
+    for (const int count : calls) CHECK(count == 500);
+    CHECK_THROWS_WITH_AS(
+        team.run([&](int worker) {
+          if (worker == threads - 1) throw std::runtime_error("from a worker");
+        }),
+        "from a worker", std::runtime_error);
+    std::atomic<int> sum{0};
+    team.run([&](int worker) { sum += worker + 1; });
+    CHECK(sum == threads * (threads + 1) / 2);
+  }
+  CHECK_THROWS_AS(ThreadTeam(0), std::invalid_argument);
+}
+
+TEST_CASE("shares cover a range in order") {
+  for (std::int64_t n : {0, 1, 5, 64}) {
+    for (int parts : {1, 2, 3, 7}) {
+      std::int64_t at = 0;
+      for (int part = 0; part < parts; ++part) {
+        const Share piece = share(n, parts, part);
+        CHECK(piece.begin == at);
+        CHECK(piece.size() - n / parts <= 1);
+        at = piece.end;
+      }
+      CHECK(at == n);
+    }
+  }
+}
+
+TEST_CASE("backends say what they are and hold memory") {
+  CHECK(std::string(make_cpu_backend(2, Isa::Portable)->description()) == "cpu portable, 2 threads");
+  CHECK(make_cpu_backend(3)->threads() == 3);
+  CHECK_THROWS_AS(make_cpu_backend(0), std::invalid_argument);
+  if (best_isa() < Isa::V4) CHECK_THROWS_AS(make_cpu_backend(1, Isa::V4), std::invalid_argument);
+  const auto backend = make_cpu_backend(1);
+  for (const std::size_t bytes : {0u, 1u, 1000u}) {
+    unsigned char* const memory = static_cast<unsigned char*>(backend->allocate(bytes));
+    CHECK(reinterpret_cast<std::uintptr_t>(memory) % 64 == 0);
+    CHECK(std::all_of(memory, memory + bytes, [](unsigned char byte) { return byte == 0; }));
+    backend->release(memory);
+  }
+  CHECK_THROWS_AS(backend->allocate(std::numeric_limits<std::size_t>::max() - 8), std::bad_alloc);
+}
+
+TEST_CASE("relu, in place and not") {
+  on_every_backend([](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    for (const std::size_t n : kCounts) {
+      for (const double slope : {0.0, 0.1}) {
+        auto x = random_array<T>(n, 1);
+        if (n > 2) x[0] = static_cast<T>(kNan), x[1] = static_cast<T>(-kInf), x[2] = T(0);
+        const auto dy = random_array<T>(n, 2);
+        std::vector<double> y, dx;
+        for (std::size_t i = 0; i < n; ++i) {
+          const double value = static_cast<double>(x[i]), top = static_cast<double>(dy[i]);
+          y.push_back(value < 0 ? (slope > 0 ? value * slope : 0) : value);
+          dx.push_back(value > 0 ? top : top * slope);
+        }
+        Array<T> out(n), in_place = x, gradient(n), gradient_in_place = dy;
+        backend.relu(kType<T>, count_of(n), slope, x.data(), out.data());
+        backend.relu(kType<T>, count_of(n), slope, in_place.data(), in_place.data());
+        backend.relu_backward(kType<T>, count_of(n), slope, out.data(), dy.data(), gradient.data());
+        backend.relu_backward(
+            kType<T>, count_of(n), slope, x.data(), gradient_in_place.data(), gradient_in_place.data());
+        CHECK(difference(out, y) < tolerance<T>(1));
+        CHECK(difference(gradient, dx) < tolerance<T>(1));
+        CHECK(same_bits(out, in_place));
+        CHECK(same_bits(gradient, gradient_in_place));
+      }
+    }
+  });
+}
+
+/// Philox4x32-10 written from its definition, on one counter.
+std::array<std::uint32_t, 4> philox(std::uint64_t block, std::uint64_t sequence, std::uint64_t seed) {
+  const auto low = [](std::uint64_t word) { return static_cast<std::uint32_t>(word); };
+  const auto high = [](std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); };
+  std::array<std::uint32_t, 4> c = {low(block), high(block), low(sequence), high(sequence)};
+  std::uint32_t key0 = low(seed), key1 = high(seed);
+  for (int round = 0; round < 10; ++round) {
+    if (round > 0) key0 += 0x9E3779B9u, key1 += 0xBB67AE85u;
+    const std::uint64_t a = std::uint64_t{0xD2511F53u} * c[0], b = std::uint64_t{0xCD9E8D57u} * c[2];
+    c = {high(b) ^ c[1] ^ key0, low(b), high(a) ^ c[3] ^ key1, low(a)};
+  }
+  return c;
+}
+
+TEST_CASE("dropout follows the stream of Philox4x32-10") {
+  // The known answers that come with Random123.
+  CHECK(philox(0, 0, 0) == std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  const std::uint64_t ones = ~std::uint64_t{0};
+  CHECK(philox(ones, ones, ones) == std::array<std::uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  const std::uint64_t seed = 0xec4e6c89a4093822, sequence = 0x0370734413198a2e;
+  CHECK(
+      philox(0x85a308d3243f6a88, sequence, 0x299f31d0a4093822) ==
+      std::array<std::uint32_t, 4>{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+  on_every_backend([&](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    for (const std::size_t n : kCounts) {
+      const auto x = random_array<T>(n, 1, 1, 2);
+      for (const double keep : {0.0, 0.3, 0.5, 1.0}) {
+        Array<T> y(n), in_place = x;
+        backend.dropout(kType<T>, count_of(n), keep, 2.5, seed, sequence, x.data(), y.data());
+        backend.dropout(kType<T>, count_of(n), keep, 2.5, seed, sequence, in_place.data(), in_place.data());
+        std::vector<double> expected;
+        for (std::size_t i = 0; i < n; ++i) {
+          const double word = static_cast<double>(philox(i / 4, sequence, seed)[i % 4]);
+          expected.push_back(word < keep * 4294967296.0 ? 2.5 * static_cast<double>(x[i]) : 0);
+        }
+        CHECK(difference(y, expected) < tolerance<T>(1));
+        CHECK(same_bits(y, in_place));
+      }
+    }
+  });
+}
+
+TEST_CASE("softmax and its gradient") {
+  on_every_backend([](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    for (const SoftmaxShape s : {SoftmaxShape{64, 10}, {1, 1}, {3, 7, 5}, {700, 1000}}) {
+      const auto n = static_cast<std::size_t>(s.outer * s.classes * s.inner);
+      const auto x = random_array<T>(n, 3, -40, 100), dy = random_array<T>(n, 4);
+      std::vector<double> y(n), dx(n);
+      for (Index i = 0; i < s.outer * s.inner; ++i) {
+        const auto at = [&](Index c) {
+          return static_cast<std::size_t>((i / s.inner * s.classes + c) * s.inner + i % s.inner);
+        };
+        double largest = -kInf, total = 0, dot = 0;
+        for (Index c = 0; c < s.classes; ++c) largest = std::max(largest, static_cast<double>(x[at(c)]));
+        for (Index c = 0; c < s.classes; ++c) total += y[at(c)] = std::exp(static_cast<double>(x[at(c)]) - largest);
+        for (Index c = 0; c < s.classes; ++c) dot += (y[at(c)] /= total) * static_cast<double>(dy[at(c)]);
+        for (Index c = 0; c < s.classes; ++c) dx[at(c)] = y[at(c)] * (static_cast<double>(dy[at(c)]) - dot);
+      }
+      Array<T> out = x, gradient = dy;
+      backend.softmax(kType<T>, s, out.data(), out.data());
+      backend.softmax_backward(kType<T>, s, out.data(), gradient.data(), gradient.data());
+      CHECK(difference(out, y) < tolerance<T>(20));
+      CHECK(difference(gradient, dx) < tolerance<T>(20));
+    }
+  });
+}
+
+TEST_CASE("softmax loss") {
+  on_every_backend([](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    const SoftmaxShape s{2, 3, 2};
+    const auto prob = random_array<T>(12, 3, 0.1, 0.9);
+    Array<T> labels(4), dx(12);
+    labels[0] = T(2), labels[1] = T(0), labels[2] = T(-1), labels[3] = T(1);
+    const LossResult loss = backend.softmax_loss(kType<T>, s, prob.data(), labels.data(), true, -1);
+    CHECK(loss.bad_label == -1);
+    CHECK(loss.valid == 3);
+    const auto log_of = [&](std::size_t i) { return std::log(static_cast<double>(prob[i])); };
+    CHECK(std::abs(loss.sum + log_of(4) + log_of(1) + log_of(9)) < 1e-6);
+
+    backend.softmax_loss_backward(kType<T>, s, prob.data(), labels.data(), true, -1, 0.5, dx.data());
+    auto expected = doubles(prob);
+    for (const std::size_t i : {4u, 1u, 9u}) expected[i] -= 1;
+    for (double& value : expected) value *= 0.5;
+    for (const std::size_t i : {6u, 8u, 10u}) expected[i] = 0;
+    CHECK(difference(dx, expected) < tolerance<T>(1));
+
+    CHECK(backend.softmax_loss(kType<T>, s, prob.data(), labels.data(), false, -1).bad_label == 2);
+    for (const double bad : {3.0, -2.0, 0.5, kNan, kInf, -kInf, 1e30, -1e30}) {
+      labels[1] = static_cast<T>(bad);
+      CHECK(backend.softmax_loss(kType<T>, s, prob.data(), labels.data(), true, -1).bad_label == 1);
+      backend.softmax_loss_backward(kType<T>, s, prob.data(), labels.data(), true, -1, 0.5, dx.data());
+    }
+    Array<T> none(12, T(0));
+    labels[1] = T(0);
+    const LossResult huge = backend.softmax_loss(kType<T>, s, none.data(), labels.data(), true, -1);
+    CHECK((std::isfinite(huge.sum) && huge.sum > 100));
+    none[1] = static_cast<T>(kNan);
+    CHECK(std::isnan(backend.softmax_loss(kType<T>, s, none.data(), labels.data(), true, -1).sum));
+  });
+}
+
+TEST_CASE("eltwise") {
+  on_every_backend([](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    const double coeff[] = {2, -0.5, 1};
+    for (const std::size_t n : kCounts) {
+      std::vector<Array<T>> x = {random_array<T>(n, 1, -2, 2), random_array<T>(n, 2, -2, 2), random_array<T>(n, 3, -2, 2)};
+      for (Array<T>& array : x) {
+        for (std::size_t i = 0; i < n; i += 2) array[i] = std::floor(array[i]);
+      }
+      const auto dy = random_array<T>(n, 4);
+      for (const int inputs : {1, 2, 3}) {
+        for (const EltwiseOp op : {EltwiseOp::Sum, EltwiseOp::Product, EltwiseOp::Max}) {
+          const void* pointers[] = {x[0].data(), x[1].data(), x[2].data()};
+          std::vector<double> y(n);
+          std::vector<std::vector<double>> dx(3, std::vector<double>(n, 0));
+          for (std::size_t i = 0; i < n; ++i) {
+            double sum = 0, product = 1, max = -kInf;
+            int winner = 0;
+            for (int j = 0; j < inputs; ++j) {
+              const double value = static_cast<double>(x[static_cast<std::size_t>(j)][i]);
+              sum += coeff[j] * value, product *= value;
+              if (value > max) max = value, winner = j;
+            }
+            y[i] = op == EltwiseOp::Sum ? sum : op == EltwiseOp::Product ? product : max;
+            for (int j = 0; j < inputs; ++j) {
+              double others = 1;
+              for (int k = 0; k < inputs; ++k) {
+                if (k != j) others *= static_cast<double>(x[static_cast<std::size_t>(k)][i]);
+              }
+              const double factor =
+                  op == EltwiseOp::Sum ? coeff[j] : op == EltwiseOp::Product ? others : winner == j ? 1 : 0;
+              dx[static_cast<std::size_t>(j)][i] = factor * static_cast<double>(dy[i]);
+            }
+          }
+          Array<T> out(n), in_place = x[static_cast<std::size_t>(inputs - 1)];
+          backend.eltwise(kType<T>, op, count_of(n), inputs, pointers, coeff, out.data());
+          CHECK(difference(out, y) < tolerance<T>(3));
+          for (int j = 0; j < inputs; ++j) {
+            Array<T> gradient(n), gradient_in_place = dy;
+            backend.eltwise_backward(
+                kType<T>, op, count_of(n), inputs, pointers, coeff, j, dy.data(), gradient.data());
+            backend.eltwise_backward(
+                kType<T>, op, count_of(n), inputs, pointers, coeff, j, gradient_in_place.data(),
+                gradient_in_place.data());
+            CHECK(difference(gradient, dx[static_cast<std::size_t>(j)]) < tolerance<T>(3));
+            CHECK(same_bits(gradient, gradient_in_place));
+          }
+          pointers[inputs - 1] = in_place.data();
+          backend.eltwise(kType<T>, op, count_of(n), inputs, pointers, coeff, in_place.data());
+          CHECK(same_bits(out, in_place));
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("NaN goes through eltwise max") {
+  on_every_backend([](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    for (int position = 0; position < 3; ++position) {
+      std::vector<Array<T>> x(3, Array<T>(20, T(1)));
+      x[static_cast<std::size_t>(position)][7] = static_cast<T>(kNan);
+      const void* const pointers[] = {x[0].data(), x[1].data(), x[2].data()};
+      Array<T> y(20), dy(20, T(1)), dx(20);
+      backend.eltwise(kType<T>, EltwiseOp::Max, 20, 3, pointers, nullptr, y.data());
+      for (std::size_t i = 0; i < 20; ++i) CHECK(std::isnan(y[i]) == (i == 7));
+      for (int input = 0; input < 3; ++input) {
+        backend.eltwise_backward(kType<T>, EltwiseOp::Max, 20, 3, pointers, nullptr, input, dy.data(), dx.data());
+        CHECK(dx[7] == (input == position ? T(1) : T(0)));
+      }
+    }
+  });
+}
+
+TEST_CASE("copying rows") {
+  on_every_backend([](Backend& backend, auto) {
+    for (const std::size_t rows : {0u, 3u, 900u}) {
+      const auto from = random_array<double>(rows * 40, 1);
+      Array<double> to(rows * 33, 7.0);
+      backend.copy_rows(count_of(rows), 240, from.data(), 320, to.data(), 264);
+      bool good = true;
+      for (std::size_t i = 0; i < to.size(); ++i) good &= to[i] == (i % 33 < 30 ? from[i / 33 * 40 + i % 33] : 7.0);
+      CHECK(good);
+    }
+  });
+}
+
+TEST_CASE("axpy, scale, sum of squares") {
+  on_every_backend([](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    for (const std::size_t n : kCounts) {
+      const auto x = random_array<T>(n, 1), y = random_array<T>(n, 2);
+      std::vector<double> sum, scaled;
+      double squares = 0;
+      for (std::size_t i = 0; i < n; ++i) {
+        const double value = static_cast<double>(x[i]);
+        sum.push_back(static_cast<double>(y[i]) + 0.3 * value);
+        scaled.push_back(-1.7 * value);
+        squares += value * value;
+      }
+      Array<T> a = y, b = x;
+      backend.axpy(kType<T>, count_of(n), 0.3, x.data(), a.data());
+      backend.scale(kType<T>, count_of(n), -1.7, b.data());
+      CHECK(difference(a, sum) < tolerance<T>(1));
+      CHECK(difference(b, scaled) < tolerance<T>(1));
+      const double total = backend.sum_squares(kType<T>, count_of(n), x.data());
+      CHECK(std::abs(total - squares) <= 1e-12 * squares);
+      CHECK(total == backend.sum_squares(kType<T>, count_of(n), x.data()));
+    }
+  });
+}
+
+TEST_CASE("one pass of SGD") {
+  on_every_backend([](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    for (const std::size_t n : kCounts) {
+      for (const bool l1 : {false, true}) {
+        auto w = random_array<T>(n, 1), h = random_array<T>(n, 2);
+        if (n > 1) w[1] = T(0);
+        const auto g = random_array<T>(n, 3);
+        std::vector<double> new_w, new_h;
+        for (std::size_t i = 0; i < n; ++i) {
+          const double weight = static_cast<double>(w[i]), sign = weight > 0 ? 1 : weight < 0 ? -1 : 0;
+          const double gradient = 0.5 * static_cast<double>(g[i]) + 0.01 * (l1 ? sign : weight);
+          new_h.push_back(0.9 * static_cast<double>(h[i]) + 0.1 * gradient);
+          new_w.push_back(weight - new_h.back());
+        }
+        backend.sgd_update(kType<T>, {count_of(n), w.data(), g.data(), h.data(), 0.1, 0.9, 0.01, 0.5, l1});
+        CHECK(difference(w, new_w) < tolerance<T>(1));
+        CHECK(difference(h, new_h) < tolerance<T>(1));
+      }
+    }
+  });
+}
+
+TEST_CASE("local response normalisation") {
+  on_every_backend([](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    for (const LrnRegion region : {LrnRegion::AcrossChannels, LrnRegion::WithinChannel}) {
+      for (const Index size : {1, 3, 4, 5}) {
+        for (const double beta : {0.75, 1.0, 0.5, 0.6}) {
+          const LrnShape s{2, 7, 9, 31, size, 0.8, beta, 1.5, region};
+          const Index pixels = s.height * s.width;
+          const auto n = static_cast<std::size_t>(s.batch * s.channels * pixels);
+          const auto x = random_array<T>(n, 1, -2, 2), dy = random_array<T>(n, 2);
+          const bool across = region == LrnRegion::AcrossChannels;
+          const double alpha = s.alpha / static_cast<double>(across ? size : size * size);
+          const Index before = (size - 1) / 2;
+          // Calls f(i, j) for every element j in the window of element i.
+          const auto for_windows = [&](auto&& f) {
+            for (Index i = 0; i < count_of(n); ++i) {
+              const Index c = i / pixels % s.channels, h = i / s.width % s.height, w = i % s.width;
+              for (Index a = -before; a < size - before; ++a) {
+                if (across) {
+                  if (c + a >= 0 && c + a < s.channels) f(static_cast<std::size_t>(i), static_cast<std::size_t>(i + a * pixels));
+                  continue;
+                }
+                for (Index b = -before; b < size - before; ++b) {
+                  if (h + a < 0 || h + a >= s.height || w + b < 0 || w + b >= s.width) continue;
+                  f(static_cast<std::size_t>(i), static_cast<std::size_t>(i + a * s.width + b));
+                }
+              }
+            }
+          };
+          std::vector<double> sums(n, s.k), y(n), dx(n);
+          for_windows([&](std::size_t i, std::size_t j) {
+            sums[i] += alpha * static_cast<double>(x[j]) * static_cast<double>(x[j]);
+          });
+          for (std::size_t i = 0; i < n; ++i) {
+            y[i] = static_cast<double>(x[i]) * std::pow(sums[i], -beta);
+            dx[i] = static_cast<double>(dy[i]) * std::pow(sums[i], -beta);
+          }
+          for_windows([&](std::size_t i, std::size_t j) {
+            dx[j] -= 2 * alpha * beta * static_cast<double>(x[j]) * static_cast<double>(dy[i]) * y[i] / sums[i];
+          });
+          const auto plan = backend.lrn(kType<T>, s);
+          Scratch state(plan->state_bytes());
+          Array<T> out(n), gradient(n, T(7));
+          plan->forward(x.data(), out.data(), state.get());
+          plan->backward(x.data(), out.data(), state.get(), dy.data(), gradient.data());
+          CHECK(difference(out, y) < tolerance<T>(25));
+          CHECK(difference(gradient, dx) < tolerance<T>(25));
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace sparknet::kernels
