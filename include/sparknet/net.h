@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sparknet/data/feed.h"
+#include "sparknet/device.h"
+#include "sparknet/layer.h"
+#include "sparknet/net_param.h"
+#include "sparknet/weights.h"
+
+namespace sparknet {
+
+struct NetOptions {
+  Phase phase = Phase::Train;
+  /// F32, or F64 for checks.
+  DType dtype = DType::F32;
+  Device device = Device::cpu();
+  /// The crew that runs the net, the caller's thread included; 0: one for each core this process may use.
+  int threads = 0;
+  /// Of the fillers and of dropout.
+  std::uint64_t seed = 1;
+  /// Let producing layers take over the ReLU that follows them.
+  bool fuse = true;
+  /// Let blobs whose lives do not overlap share memory.
+  bool share_memory = true;
+  /// Blobs to be readable at any time, whatever that costs in memory and fusion.
+  std::vector<std::string> keep = {};
+};
+
+/// What a NetParam compiles to for a phase, a type and a device: a static plan. Building it decides everything: order,
+/// shapes, in-place, fusion, kernels, and one memory plan by liveness; afterwards a step allocates nothing.
+/// A net is used from one thread at a time; two nets in two threads do not disturb each other.
+class Net {
+ public:
+  /// Throws NetError for a description that makes no sense, and DeviceError for a device that cannot be had.
+  explicit Net(NetParam param, NetOptions options = {});
+  /// A net that uses the parameters of `owner` wherever layer, name and shape agree, as a test net does; it keeps
+  /// the owner's memory alive.
+  Net(NetParam param, NetOptions options, const Net& owner);
+  ~Net();
+  Net(Net&&) noexcept;
+  Net& operator=(Net&&) noexcept;
+
+  const NetParam& param() const;
+  const NetOptions& options() const;
+  int threads() const;
+
+  /// Feeds every RDDLayer from the column of its name, a batch for each forward pass. SparkNet's setTrainingData.
+  void set_data(SourcePtr source, FeedOptions options = {});
+  void set_training_data(SourcePtr source, FeedOptions options = {}) {
+    set_data(std::move(source), std::move(options));
+  }
+  /// The feed of set_data; null where there is none.
+  Feed* feed();
+  /// Sets an input once, by copying (any dtype is cast). Throws NetError with both shapes where they disagree.
+  void set_input(std::string_view name, const Tensor& value);
+
+  /// Runs all layers and returns the loss: the sum of loss_weight * loss over the loss layers, 0 where there is none.
+  double forward();
+  /// Fills, or adds to, the gradients of all parameters; after a forward pass, in the training phase only.
+  void backward();
+  /// Says that the gradients were used: the next backward pass overwrites them.
+  void clear_gradients();
+
+  /// The values of a blob after the last call of forward or backward. Throws NetError for an unknown name (with a
+  /// suggestion), and for a blob whose memory has been given to another (NetOptions::keep prevents that).
+  Tensor blob(std::string_view name) const;
+  /// The gradient of a blob after backward, by the same rules.
+  Tensor blob_diff(std::string_view name) const;
+  std::vector<std::string> blob_names() const;
+  /// Blobs that no layer reads and that are no input: losses, accuracies, scores.
+  const std::vector<std::string>& outputs() const;
+
+  /// The layout of the parameters.
+  const std::vector<ParamInfo>& params() const;
+  /// All parameters in one dense tensor, and their gradients in another.
+  Tensor param_arena() const;
+  Tensor gradient_arena() const;
+  WeightCollection weights() const;
+  /// Throws ShapeError where the layouts differ, with both shapes and a remedy.
+  void set_weights(const WeightCollection& weights);
+
+  /// How many training passes have run: with the seed, the state of all randomness in the net.
+  std::uint64_t passes() const;
+  void set_passes(std::uint64_t passes);
+
+  /// A table: layers, shapes, parameters, what was fused or runs in place, memory.
+  std::string summary() const;
+  /// The net as a Graphviz graph.
+  std::string dot() const;
+
+  /// Bytes of the plan, all allocated when the net is built.
+  struct Memory {
+    std::size_t blobs = 0, blobs_unshared = 0, params = 0, gradients = 0, scratch = 0;
+  };
+  const Memory& memory() const;
+
+  kernels::Backend& backend();
+
+ private:
+  struct Plan;
+  std::unique_ptr<Plan> plan_;
+};
+
+}  // namespace sparknet

@@ -1,0 +1,78 @@
+#include "src/layers/common.h"
+
+#include "sparknet/element.h"
+
+namespace sparknet {
+
+void require_num_output(Dim num_output) {
+  require(num_output != 0, "option .num_output is required");
+  require(num_output > 0, "option .num_output must be positive, not {}", num_output);
+}
+
+void require_kernel(Size2 kernel) {
+  require(kernel != Size2(0), "option .kernel is required");
+  require(kernel.h > 0 && kernel.w > 0, "option .kernel must be positive, not {}x{}", kernel.h, kernel.w);
+}
+
+void require_steps(Size2 stride, Size2 pad) {
+  require(stride.h > 0 && stride.w > 0, "option .stride must be positive, not {}x{}", stride.h, stride.w);
+  require(pad.h >= 0 && pad.w >= 0, "option .pad must not be negative: it is {}x{}", pad.h, pad.w);
+}
+
+void require_image(const Shape& shape) {
+  require(shape.size() == 4, "expects an image [N, C, H, W], which has 4 dimensions, not {}", shape.size());
+}
+
+void require_fit(Size2 kernel, Size2 extent, Size2 pad, const Shape& image) {
+  const Dim h = image[2] + 2 * pad.h, w = image[3] + 2 * pad.w;
+  const std::string dilated = extent == kernel ? "" : fmt::format(", dilated to {}x{},", extent.h, extent.w);
+  require(
+      extent.h <= h && extent.w <= w,
+      "kernel {}x{}{} is larger than its {}x{} input (pad included)",
+      kernel.h,
+      kernel.w,
+      dilated,
+      h,
+      w);
+}
+
+std::size_t axis_of(Dim axis, const Shape& shape) {
+  const Dim rank = static_cast<Dim>(shape.size());
+  require(axis >= -rank && axis < rank, "there is no axis {} in its input of {} dimensions", axis, rank);
+  return static_cast<std::size_t>(axis < 0 ? axis + rank : axis);
+}
+
+kernels::SoftmaxShape classes_along(Dim axis, const Shape& scores) {
+  const std::size_t classes = axis_of(axis, scores);
+  return {scores.count(0, classes), scores[classes], scores.count(classes + 1)};
+}
+
+void require_labels(Dim axis, const Shape& scores, const Shape& labels) {
+  const auto [outer, classes, inner] = classes_along(axis, scores);
+  const Dim examples = axis_of(axis, scores) == 0 ? inner : scores[0];
+  const Dim labelled = labels.empty() ? 1 : labels[0];
+  require(examples == labelled, "the scores hold {} examples and the labels {}", examples, labelled);
+  const Dim wanted = outer * inner / examples, given = labels.count(1);
+  require(wanted == given || wanted != 1, "expects one label for each example, not {}", given);
+  require(wanted == given, "expects {} labels for each example, not {}", wanted, given);
+}
+
+void refuse_label(const Tensor& labels, Dim index, Dim classes) {
+  const Dim per_example = labels.shape().count(1);
+  const std::string position = per_example == 1 ? "" : fmt::format("at position {} ", index % per_example);
+  throw BadInput(fmt::format(
+      "the label of example {} {}is {} and there are {} classes",
+      index / per_example,
+      position,
+      element(labels, index),
+      classes));
+}
+
+double element(const Tensor& tensor, Dim index) {
+  return dispatch(tensor.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    return static_cast<double>(tensor.span<T>()[static_cast<std::size_t>(index)]);
+  });
+}
+
+}  // namespace sparknet

@@ -1,0 +1,46 @@
+#pragma once
+
+// What several layers need: checks of options and shapes, and the labels of a classifier.
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "kernels/kernels.h"
+#include "sparknet/net_param.h"
+
+namespace sparknet {
+
+/// `require` with a reason that holds values.
+template <class First, class... Rest>
+void require(bool ok, fmt::format_string<First, Rest...> why, First&& first, Rest&&... rest) {
+  if (!ok) throw BadInput(fmt::format(why, std::forward<First>(first), std::forward<Rest>(rest)...));
+}
+
+/// Refuses a number of outputs that is missing or negative.
+void require_num_output(Dim num_output);
+/// Refuses a kernel that is missing or negative.
+void require_kernel(Size2 kernel);
+/// Refuses strides below 1 and negative padding.
+void require_steps(Size2 stride, Size2 pad);
+/// Refuses what is not [N, C, H, W].
+void require_image(const Shape& shape);
+/// Refuses an image that a kernel, dilated to `extent`, does not fit into.
+void require_fit(Size2 kernel, Size2 extent, Size2 pad, const Shape& image);
+
+/// The axis of `shape` that an option means: a negative one counts from the end.
+std::size_t axis_of(Dim axis, const Shape& shape);
+
+/// The scores of a classifier, cut at the axis of the classes.
+kernels::SoftmaxShape classes_along(Dim axis, const Shape& scores);
+/// Refuses labels that are not one for each distribution of the scores.
+void require_labels(Dim axis, const Shape& scores, const Shape& labels);
+/// Refuses the label with number `index` of all labels.
+[[noreturn]] void refuse_label(const Tensor& labels, Dim index, Dim classes);
+
+/// An element of a dense tensor of any type, as a double.
+double element(const Tensor& tensor, Dim index);
+
+}  // namespace sparknet

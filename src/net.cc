@@ -1,0 +1,248 @@
+#include "sparknet/net.h"
+
+#include <fmt/format.h>
+
+#include "src/layer_error.h"
+#include "src/net/plan.h"
+#include "src/suggest.h"
+
+namespace sparknet {
+namespace {
+
+double first_element(const Tensor& tensor) {
+  return tensor.dtype() == DType::F64 ? tensor.span<const double>()[0] : double{tensor.span<const float>()[0]};
+}
+
+}  // namespace
+
+Net::Net(NetParam param, NetOptions options)
+    : plan_(std::make_unique<Plan>(std::move(param), std::move(options), nullptr)) {}
+Net::Net(NetParam param, NetOptions options, const Net& owner)
+    : plan_(std::make_unique<Plan>(std::move(param), std::move(options), owner.plan_.get())) {}
+Net::~Net() = default;
+Net::Net(Net&&) noexcept = default;
+Net& Net::operator=(Net&&) noexcept = default;
+
+const NetParam& Net::param() const {
+  return plan_->param;
+}
+const NetOptions& Net::options() const {
+  return plan_->options;
+}
+int Net::threads() const {
+  return plan_->backend->threads();
+}
+Feed* Net::feed() {
+  return plan_->feed.get();
+}
+const std::vector<std::string>& Net::outputs() const {
+  return plan_->outputs;
+}
+const std::vector<ParamInfo>& Net::params() const {
+  return *plan_->layout;
+}
+Tensor Net::param_arena() const {
+  return plan_->params;
+}
+Tensor Net::gradient_arena() const {
+  return plan_->gradients;
+}
+std::uint64_t Net::passes() const {
+  return plan_->passes;
+}
+void Net::set_passes(std::uint64_t passes) {
+  plan_->passes = passes;
+}
+const Net::Memory& Net::memory() const {
+  return plan_->memory;
+}
+kernels::Backend& Net::backend() {
+  return *plan_->backend;
+}
+void Net::clear_gradients() {
+  plan_->has_gradients = false;
+}
+Tensor Net::blob(std::string_view name) const {
+  return plan_->read(name, false);
+}
+Tensor Net::blob_diff(std::string_view name) const {
+  return plan_->read(name, true);
+}
+std::string Net::summary() const {
+  return plan_->summary();
+}
+std::string Net::dot() const {
+  return plan_->dot();
+}
+
+std::vector<std::string> Net::blob_names() const {
+  std::vector<std::string> names;
+  for (const Plan::Blob& blob : plan_->blobs) names.push_back(blob.name);
+  return names;
+}
+
+void Net::set_data(SourcePtr source, FeedOptions options) {
+  std::vector<FeedSlot> slots;
+  for (const std::size_t input : plan_->inputs)
+    slots.push_back({plan_->blobs[input].name, plan_->blobs[input].shape, plan_->options.dtype});
+  try {
+    plan_->feed = std::make_unique<Feed>(std::move(source), std::move(slots), std::move(options));
+  } catch (const DataError& why) {
+    throw NetError(fmt::format("net \"{}\" cannot be fed: {}", plan_->param.name, why.what()), plan_->param.name);
+  }
+}
+
+void Net::set_input(std::string_view name, const Tensor& value) {
+  const std::size_t index = plan_->find_blob(name);
+  Plan::Blob& blob = plan_->blobs[index];
+  const LayerParam& layer = plan_->nodes[blob.producer].param;
+  if (plan_->nodes[blob.producer].layer)
+    throw layer_error(plan_->param.name, layer, "its blob is computed by the net and is no input to be set");
+  if (value.shape() != blob.shape) {
+    std::string why = fmt::format(
+        "net \"{}\": layer \"{}\" ({}) takes {}, and the batch given to it is {}",
+        plan_->param.name,
+        layer.name(),
+        layer.type(),
+        to_string(blob.shape),
+        to_string(value.shape()));
+    if (const std::string at = place(layer.where()); !at.empty()) why += "\n  at " + at;
+    if (!value.shape().empty() && !blob.shape.empty() && value.shape()[0] != blob.shape[0])
+      why += fmt::format(
+          "\n  the batch size is part of the net: describe it for batches of {}, or feed batches of {}",
+          value.shape()[0],
+          blob.shape[0]);
+    throw NetError(why, plan_->param.name, layer.name(), layer.where());
+  }
+  blob.data.copy_from(value.dtype() == blob.data.dtype() ? value : value.cast(blob.data.dtype()));
+}
+
+double Net::forward() {
+  Plan& plan = *plan_;
+  if (plan.feed) plan.feed->next(plan.input_tensors);
+  if (plan.options.phase == Phase::Train) ++plan.passes;
+  double loss = 0;
+  std::size_t i = 0;
+  try {
+    for (; i < plan.nodes.size(); ++i) {
+      Plan::Node& node = plan.nodes[i];
+      if (node.layer && !node.fused) {
+        node.io.step_sequence = std::uint64_t{i + 1} << 40 | plan.passes;
+        node.layer->forward(node.io);
+        if (node.loss_weight) loss += *node.loss_weight * first_element(node.io.tops[0]);
+      }
+      plan.now = static_cast<int>(i);
+    }
+  } catch (const BadInput& why) {
+    throw plan.error(i, why.what());
+  }
+  return loss;
+}
+
+void Net::backward() {
+  Plan& plan = *plan_;
+  const int n = static_cast<int>(plan.nodes.size());
+  if (plan.options.phase != Phase::Train)
+    throw NetError(
+        fmt::format("net \"{}\" was built for the test phase and has no backward pass", plan.param.name),
+        plan.param.name);
+  if (plan.now != n - 1)
+    throw NetError(
+        fmt::format("net \"{}\": a backward pass follows a forward pass; call forward() first", plan.param.name),
+        plan.param.name);
+  std::size_t i = plan.nodes.size();
+  try {
+    while (i-- > 0) {
+      Plan::Node& node = plan.nodes[i];
+      if (node.runs_backward) {
+        for (Tensor& top : node.zero_tops) top.fill(0);
+        if (node.loss_weight) {
+          Tensor& seed = node.io.top_diffs[0];
+          seed.fill(*node.loss_weight + first_element(seed));
+        }
+        node.io.accumulates = plan.has_gradients;
+        node.layer->backward(node.io);
+        for (auto& [from, to] : node.additions)
+          plan.backend->axpy(plan.options.dtype, to.count(), 1, from.raw(), to.raw());
+      }
+      plan.now = 2 * n - 1 - static_cast<int>(i);
+    }
+  } catch (const BadInput& why) {
+    throw plan.error(i, why.what());
+  }
+  plan.has_gradients = true;
+}
+
+WeightCollection Net::weights() const {
+  WeightCollection weights(plan_->layout, plan_->arena_count, plan_->options.dtype);
+  for (std::size_t i = 0; i < plan_->layout->size(); ++i) weights.tensor(i).copy_from(plan_->param_tensors[i]);
+  return weights;
+}
+
+void Net::set_weights(const WeightCollection& weights) {
+  const std::vector<ParamInfo>& ours = *plan_->layout;
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    const std::vector<ParamInfo>& theirs = weights.layout();
+    if (i >= theirs.size() || theirs[i].full_name() != ours[i].full_name())
+      throw ShapeError(fmt::format(
+          "weights do not fit net \"{}\": parameter {} is {} there and \"{}\" in the net",
+          plan_->param.name,
+          i,
+          i < theirs.size() ? "\"" + theirs[i].full_name() + "\"" : "missing",
+          ours[i].full_name()));
+    if (theirs[i].shape != ours[i].shape)
+      throw ShapeError(fmt::format(
+          "weights do not fit net \"{}\": \"{}\" is {} there and {} in the net\n"
+          "  to train this layer from scratch, give it another name",
+          plan_->param.name,
+          ours[i].full_name(),
+          to_string(theirs[i].shape),
+          to_string(ours[i].shape)));
+  }
+  if (weights.layout().size() != ours.size())
+    throw ShapeError(fmt::format(
+        "weights do not fit net \"{}\": they have {} parameters and the net {}; the first one too many is \"{}\"",
+        plan_->param.name,
+        weights.layout().size(),
+        ours.size(),
+        weights.layout()[ours.size()].full_name()));
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    const Tensor value = weights.tensor(i);
+    Tensor& target = plan_->param_tensors[i];
+    target.copy_from(value.dtype() == target.dtype() ? value : value.cast(target.dtype()));
+  }
+}
+
+std::size_t Net::Plan::find_blob(std::string_view name) const {
+  if (const auto found = blob_index.find(name); found != blob_index.end()) return found->second;
+  std::vector<std::string> names;
+  for (const Blob& blob : blobs) names.push_back(blob.name);
+  throw NetError(
+      fmt::format("net \"{}\" has no blob \"{}\"{}", param.name, name, did_you_mean(name, names)),
+      param.name);
+}
+
+Tensor Net::Plan::read(std::string_view name, bool diff) const {
+  const Blob& blob = blobs[find_blob(name)];
+  const auto fail = [&](const std::string& why) {
+    return NetError(
+        fmt::format("net \"{}\": the {} \"{}\" {}", param.name, diff ? "gradient of" : "blob", name, why),
+        param.name);
+  };
+  const std::string remedy = fmt::format("; to read it, build the net with .keep = {{\"{}\"}}", name);
+  const std::size_t piece = diff ? blob.diff_piece : blob.data_piece;
+  if (piece == none) throw fail("is not computed: no parameter that learns depends on it");
+  if (!diff && blob.overwritten_by != none && now >= static_cast<int>(blob.overwritten_by))
+    throw fail(fmt::format(
+        "was overwritten by \"{}\", which {}{}",
+        nodes[blob.overwritten_by].param.name(),
+        nodes[blob.overwritten_by].fused ? "is fused with the layer before it" : "runs in place",
+        remedy));
+  if (diff && blob.root != static_cast<std::size_t>(&blob - blobs.data()))
+    throw fail("shares its memory with the layer before it" + remedy);
+  if (now < pieces[piece].first) throw fail(diff ? "is there after backward()" : "is there after forward()");
+  if (now > pieces[piece].intact_until) throw fail("has given its memory to another" + remedy);
+  return diff ? blob.diff : blob.data;
+}
+
+}  // namespace sparknet

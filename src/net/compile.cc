@@ -1,0 +1,368 @@
+#include <fmt/format.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <new>
+#include <thread>
+
+#include "src/layer_error.h"
+#include "src/net/plan.h"
+
+namespace sparknet {
+namespace {
+
+/// The cores this process may use, which is less than the machine has in a container or under taskset.
+int usable_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+std::shared_ptr<void> allocate(const std::shared_ptr<kernels::Backend>& backend, std::size_t bytes, const char* what) {
+  try {
+    return {backend->allocate(std::max<std::size_t>(bytes, 1)), [backend](void* memory) { backend->release(memory); }};
+  } catch (const std::bad_alloc&) {
+    throw Error(fmt::format("cannot allocate {} bytes for the {} of a net", bytes, what));
+  }
+}
+
+/// Equal names give equal streams, so a layer's first weights do not depend on the layers around it (FNV-1a).
+std::uint64_t stream_of(const std::string& name) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return hash;
+}
+
+}  // namespace
+
+Net::Plan::Plan(NetParam net_param, NetOptions net_options, const Plan* owner)
+    : param(std::move(net_param)), options(std::move(net_options)) {
+  if (options.device.type != Device::Type::Cpu)
+    throw DeviceError(fmt::format(
+        "net \"{}\" asks for {}, and this build of sparknet has no backend for it; use Device::cpu()",
+        param.name,
+        to_string(options.device)));
+  if (options.dtype != DType::F32 && options.dtype != DType::F64)
+    throw NetError(
+        fmt::format("net \"{}\": a net computes in f32 or f64, not in {}", param.name, to_string(options.dtype)),
+        param.name);
+  if (options.threads < 0)
+    throw NetError(fmt::format("net \"{}\": {} threads cannot run it", param.name, options.threads), param.name);
+  if (options.threads == 0) options.threads = usable_cores();
+
+  connect();
+  backend = kernels::make_cpu_backend(options.threads);
+  fuse_relus();
+  set_up_layers();
+  find_gradients();
+  run_in_place();
+  lay_out_memory();
+  bind_params(owner);
+  bind_blobs();
+}
+
+NetError Net::Plan::error(std::size_t node, std::string_view why) const {
+  const LayerParam& layer = nodes[node].param;
+  std::vector<InputNote> notes;
+  for (const std::size_t b : nodes[node].bottoms)
+    notes.push_back({blobs[b].name, blobs[b].shape, nodes[blobs[b].producer].param.where()});
+  return layer_error(param.name, layer, why, notes);
+}
+
+void Net::Plan::connect() {
+  for (InferredLayer& layer : infer_shapes(param, options.phase)) {
+    Node node{.param = layer.param, .layer = layer.param.make()};
+    const std::size_t index = nodes.size();
+    for (const std::string& bottom : layer.param.inputs()) {
+      const std::size_t b = blob_index.at(bottom);
+      node.bottoms.push_back(b);
+      blobs[b].consumers.push_back(index);
+    }
+    for (std::size_t t = 0; t < layer.tops.size(); ++t) {
+      blob_index.emplace(layer.tops[t], blobs.size());
+      node.tops.push_back(blobs.size());
+      if (!node.layer) inputs.push_back(blobs.size());
+      blobs.push_back({.name = layer.tops[t], .shape = layer.top_shapes[t], .producer = index, .root = blobs.size()});
+    }
+    nodes.push_back(std::move(node));
+  }
+  if (nodes.empty()) throw NetError(fmt::format("net \"{}\" has no layers in this phase", param.name), param.name);
+  for (const std::string& name : options.keep) blobs[find_blob(name)].kept = true;
+  for (const Blob& blob : blobs)
+    if (blob.consumers.empty() && nodes[blob.producer].layer) outputs.push_back(blob.name);
+}
+
+void Net::Plan::fuse_relus() {
+  if (!options.fuse) return;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const auto relu = nodes[i].layer ? nodes[i].layer->as_relu() : std::nullopt;
+    if (!relu) continue;
+    Blob& bottom = blobs[nodes[i].bottoms[0]];
+    Node& producer = nodes[bottom.producer];
+    if (!producer.layer || producer.fused || producer.tops.size() != 1 || bottom.consumers.size() != 1 || bottom.kept)
+      continue;
+    if (!producer.layer->fuse(*relu)) continue;
+    nodes[i].fused = true;
+    blobs[nodes[i].tops[0]].root = bottom.root;
+    bottom.overwritten_by = i;
+  }
+}
+
+void Net::Plan::set_up_layers() {
+  std::vector<ParamInfo> params_of_net;
+  const Dim per_border = 64 / static_cast<Dim>(size_of(options.dtype));
+  Dim end = 0;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    Node& node = nodes[i];
+    node.dead_bottoms.assign(node.bottoms.size(), false);
+    if (!node.layer || node.fused) continue;
+    std::vector<Shape> bottom_shapes, top_shapes;
+    for (const std::size_t b : node.bottoms) bottom_shapes.push_back(blobs[b].shape);
+    for (const std::size_t t : node.tops) top_shapes.push_back(blobs[t].shape);
+    LayerSetup setup(bottom_shapes, top_shapes, options.dtype, options.phase, *backend);
+    try {
+      node.layer->setup(setup);
+    } catch (const BadInput& why) {
+      throw error(i, why.what());
+    }
+    node.scratch_bytes = setup.scratch_bytes;
+    node.state_bytes = setup.state_bytes;
+    node.reads_bottoms = setup.reads_bottoms;
+    node.reads_tops = setup.reads_tops;
+    node.can_run_in_place = setup.can_run_in_place;
+    node.loss_weight = setup.loss_weight;
+    for (const std::size_t b : setup.dead_bottoms) node.dead_bottoms.at(b) = true;
+    if (node.loss_weight && blobs[node.tops.at(0)].shape.count() != 1)
+      throw error(i, fmt::format("a loss has one element, not the shape {}", to_string(blobs[node.tops[0]].shape)));
+    for (LayerSetup::Param& p : setup.params) {
+      node.params.push_back(params_of_net.size());
+      params_of_net.push_back({node.param.name(), p.name, p.shape, end, p.lr_mult, p.decay_mult});
+      fillers.push_back(p.filler);
+      end += (p.shape.count() + per_border - 1) / per_border * per_border;
+    }
+  }
+  layout = std::make_shared<const std::vector<ParamInfo>>(std::move(params_of_net));
+  arena_count = end;
+}
+
+void Net::Plan::find_gradients() {
+  if (options.phase != Phase::Train) return;
+  const auto learning = [&](const Node& node) {
+    return std::any_of(node.params.begin(), node.params.end(), [&](std::size_t p) {
+      return (*layout)[p].lr_mult != 0;
+    });
+  };
+  for (const Node& node : nodes) {
+    bool learns = learning(node);
+    for (std::size_t b = 0; b < node.bottoms.size(); ++b)
+      learns = learns || (blobs[node.bottoms[b]].learns && !node.dead_bottoms[b]);
+    for (const std::size_t t : node.tops) blobs[t].learns = learns;
+  }
+  for (std::size_t i = nodes.size(); i-- > 0;) {
+    Node& node = nodes[i];
+    if (node.loss_weight) blobs[node.tops[0]].reaches_loss = true;
+    const bool reaches =
+        std::any_of(node.tops.begin(), node.tops.end(), [&](std::size_t t) { return blobs[t].reaches_loss; });
+    if (!reaches) continue;
+    bool useful = learning(node);
+    for (std::size_t b = 0; b < node.bottoms.size(); ++b) {
+      if (node.dead_bottoms[b]) continue;
+      Blob& bottom = blobs[node.bottoms[b]];
+      bottom.reaches_loss = true;
+      bottom.needs_diff = bottom.learns;
+      useful = useful || bottom.learns;
+    }
+    node.runs_backward = useful && node.layer && !node.fused;
+    // A loss's own gradient is its weight; without a consumer nobody else asks for it.
+    if (node.runs_backward)
+      for (const std::size_t t : node.tops) blobs[t].needs_diff = true;
+  }
+}
+
+void Net::Plan::run_in_place() {
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    Node& node = nodes[i];
+    if (!node.can_run_in_place || node.tops.size() != 1 || node.bottoms.empty() || node.loss_weight) continue;
+    Blob& bottom = blobs[node.bottoms[0]];
+    const Node& producer = nodes[blobs[bottom.root].producer];
+    if (!producer.layer || bottom.consumers.size() != 1 || bottom.kept || producer.loss_weight) continue;
+    // The memory has had one writer since `producer`, or an in-place layer between them that must not lose it either.
+    const Node& writer = nodes[bottom.producer];
+    if (producer.runs_backward && producer.reads_tops) continue;
+    if (writer.runs_backward && writer.reads_tops) continue;
+    if (node.runs_backward && node.reads_bottoms) continue;
+    node.in_place = true;
+    blobs[node.tops[0]].root = bottom.root;
+    bottom.overwritten_by = i;
+  }
+}
+
+void Net::Plan::lay_out_memory() {
+  const int n = static_cast<int>(nodes.size());
+  const auto backward_step = [n](std::size_t node) { return 2 * n - 1 - static_cast<int>(node); };
+  const auto bytes = [&](const Blob& blob) {
+    return static_cast<std::size_t>(blob.shape.count()) * size_of(options.dtype);
+  };
+  const auto add_piece = [&](std::size_t size, int first, int last) {
+    if (!options.share_memory) last = Lifetime::forever;
+    memory.blobs_unshared += size;
+    pieces.push_back({size, first, last});
+    return pieces.size() - 1;
+  };
+
+  for (std::size_t root = 0; root < blobs.size(); ++root) {
+    if (blobs[root].root != root) continue;
+    const bool is_input = !nodes[blobs[root].producer].layer;
+    int first = is_input ? -1 : static_cast<int>(blobs[root].producer);
+    int last = is_input ? Lifetime::forever : first;
+    int diff_first = Lifetime::forever, diff_last = -1;
+    for (const Blob& blob : blobs) {
+      if (blob.root != root) continue;
+      const Node& producer = nodes[blob.producer];
+      if (blob.kept || (blob.consumers.empty() && blob.overwritten_by == none)) last = Lifetime::forever;
+      if (producer.runs_backward && producer.reads_tops) last = std::max(last, backward_step(blob.producer));
+      for (const std::size_t c : blob.consumers) {
+        last = std::max(last, static_cast<int>(c));
+        if (nodes[c].runs_backward && nodes[c].reads_bottoms) last = std::max(last, backward_step(c));
+      }
+      if (!blob.needs_diff) continue;
+      diff_last = std::max(diff_last, blob.kept ? Lifetime::forever : backward_step(blob.producer));
+      diff_first = std::min(diff_first, backward_step(blob.producer));
+      for (const std::size_t c : blob.consumers)
+        if (nodes[c].runs_backward) diff_first = std::min(diff_first, backward_step(c));
+    }
+    blobs[root].data_piece = add_piece(bytes(blobs[root]), first, last);
+    // What a fused top's consumers fill is read by the layer that took the ReLU in: the root's producer.
+    if (diff_last >= 0)
+      blobs[root].diff_piece =
+          add_piece(bytes(blobs[root]), diff_first, std::max(diff_last, backward_step(blobs[root].producer)));
+  }
+
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    Node& node = nodes[i];
+    memory.scratch = std::max(memory.scratch, node.scratch_bytes);
+    if (node.state_bytes)
+      node.state_piece =
+          add_piece(node.state_bytes, static_cast<int>(i), node.runs_backward ? backward_step(i) : static_cast<int>(i));
+  }
+
+  // Gradients of a blob with several readers are summed in the order of the backward pass: the first is written in
+  // place, each later one beside it and then added.
+  std::vector<bool> filled(blobs.size(), false);
+  for (std::size_t i = nodes.size(); i-- > 0;) {
+    Node& node = nodes[i];
+    node.sum_pieces.assign(node.bottoms.size(), none);
+    if (!node.runs_backward) continue;
+    for (std::size_t b = 0; b < node.bottoms.size(); ++b) {
+      const Blob& bottom = blobs[node.bottoms[b]];
+      if (!bottom.needs_diff || node.dead_bottoms[b]) continue;
+      if (filled[node.bottoms[b]]) node.sum_pieces[b] = add_piece(bytes(bottom), backward_step(i), backward_step(i));
+      filled[node.bottoms[b]] = true;
+    }
+  }
+  memory.blobs = plan_memory(pieces);
+}
+
+void Net::Plan::bind_params(const Plan* owner) {
+  const auto find_shared = [&](const ParamInfo& wanted) -> const Tensor* {
+    if (!owner || owner->options.dtype != options.dtype) return nullptr;
+    for (std::size_t i = 0; i < owner->layout->size(); ++i) {
+      const ParamInfo& p = (*owner->layout)[i];
+      if (p.layer == wanted.layer && p.name == wanted.name && p.shape == wanted.shape) return &owner->param_tensors[i];
+    }
+    return nullptr;
+  };
+  const std::size_t bytes = static_cast<std::size_t>(arena_count) * size_of(options.dtype);
+  const auto tensor_at = [&](const std::shared_ptr<void>& block, const ParamInfo& info) {
+    std::byte* data =
+        static_cast<std::byte*>(block.get()) + static_cast<std::size_t>(info.offset) * size_of(options.dtype);
+    return Tensor::share(block, data, info.shape, options.dtype, options.device);
+  };
+
+  std::vector<const Tensor*> shared;
+  for (const ParamInfo& info : *layout) shared.push_back(find_shared(info));
+  shares_all_params = owner && *owner->layout == *layout && !std::count(shared.begin(), shared.end(), nullptr);
+  if (shares_all_params) {
+    params = owner->params;
+    param_tensors = owner->param_tensors;
+  } else {
+    const std::shared_ptr<void> block = allocate(backend, bytes, "parameters");
+    params = Tensor::share(block, block.get(), Shape(arena_count), options.dtype, options.device);
+    for (std::size_t i = 0; i < layout->size(); ++i) {
+      const ParamInfo& info = (*layout)[i];
+      param_tensors.push_back(shared[i] ? *shared[i] : tensor_at(block, info));
+      if (shared[i]) continue;
+      Random random(options.seed, stream_of(info.full_name()));
+      try {
+        fill(fillers[i], param_tensors.back(), random);
+      } catch (const Error& why) {
+        throw NetError(
+            fmt::format("net \"{}\", parameter \"{}\": {}", param.name, info.full_name(), why.what()),
+            param.name,
+            info.layer);
+      }
+    }
+    memory.params = bytes;
+  }
+
+  gradient_tensors.resize(layout->size());
+  if (options.phase != Phase::Train) return;
+  const std::shared_ptr<void> block = allocate(backend, bytes, "gradients");
+  gradients = Tensor::share(block, block.get(), Shape(arena_count), options.dtype, options.device);
+  memory.gradients = bytes;
+  for (std::size_t i = 0; i < layout->size(); ++i)
+    if ((*layout)[i].lr_mult != 0) gradient_tensors[i] = tensor_at(block, (*layout)[i]);
+}
+
+void Net::Plan::bind_blobs() {
+  memory_block = allocate(backend, memory.blobs, "blobs");
+  scratch_block = allocate(backend, memory.scratch, "scratch memory");
+  const auto at = [&](std::size_t piece) { return static_cast<std::byte*>(memory_block.get()) + pieces[piece].offset; };
+  const auto tensor_at = [&](std::size_t piece, const Shape& shape) {
+    return Tensor::share(memory_block, at(piece), shape, options.dtype, options.device);
+  };
+  for (Blob& blob : blobs) {
+    blob.data_piece = blobs[blob.root].data_piece;
+    blob.diff_piece = blob.needs_diff ? blobs[blob.root].diff_piece : none;
+    blob.data = tensor_at(blob.data_piece, blob.shape);
+    if (blob.diff_piece != none) blob.diff = tensor_at(blob.diff_piece, blob.shape);
+  }
+  for (const std::size_t input : inputs) input_tensors.push_back(blobs[input].data);
+
+  std::vector<bool> filled(blobs.size(), false);
+  for (std::size_t i = nodes.size(); i-- > 0;) {
+    Node& node = nodes[i];
+    if (node.fused) filled[node.bottoms[0]] = filled[node.tops[0]];
+    if (!node.layer || node.fused) continue;
+    LayerIO& io = node.io;
+    for (std::size_t b = 0; b < node.bottoms.size(); ++b) {
+      const Blob& bottom = blobs[node.bottoms[b]];
+      io.bottoms.push_back(bottom.data);
+      Tensor diff;
+      if (node.runs_backward && bottom.needs_diff && !node.dead_bottoms[b]) {
+        const std::size_t sum = node.sum_pieces[b];
+        diff = sum == none ? bottom.diff : tensor_at(sum, bottom.shape);
+        if (sum != none) node.additions.emplace_back(diff, bottom.diff);
+        filled[node.bottoms[b]] = true;
+      }
+      io.bottom_diffs.push_back(diff);
+    }
+    for (const std::size_t t : node.tops) {
+      io.tops.push_back(blobs[t].data);
+      io.top_diffs.push_back(blobs[t].diff);
+      if (node.runs_backward && !filled[t]) node.zero_tops.push_back(blobs[t].diff);
+    }
+    for (const std::size_t p : node.params) {
+      io.params.push_back(param_tensors[p]);
+      io.param_diffs.push_back(gradient_tensors[p]);
+    }
+    io.scratch_memory = static_cast<std::byte*>(scratch_block.get());
+    io.state_memory = node.state_piece == none ? nullptr : at(node.state_piece);
+    io.net_phase = options.phase;
+    io.net_dtype = options.dtype;
+    io.net_backend = backend.get();
+    io.net_seed = options.seed;
+  }
+}
+
+}  // namespace sparknet

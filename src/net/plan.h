@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "sparknet/net.h"
+#include "src/net/memory_plan.h"
+
+namespace sparknet {
+
+/// What Net compiles to. Steps are numbered: layer i runs forward at step i and backward at step 2 n - 1 - i.
+struct Net::Plan {
+  Plan(NetParam net_param, NetOptions net_options, const Plan* owner);
+
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+  struct Blob {
+    std::string name;
+    Shape shape;
+    std::size_t producer = none;
+    std::vector<std::size_t> consumers = {};
+    /// The blob in whose memory this one lies: itself, or the output of the layer that it is the in-place or fused top
+    /// of.
+    std::size_t root = none;
+    /// The layer that took this blob's values away: a ReLU that was fused, or one that runs in place.
+    std::size_t overwritten_by = none;
+    bool kept = false;
+    bool learns = false, reaches_loss = false, needs_diff = false;
+    std::size_t data_piece = none, diff_piece = none;
+    Tensor data = {}, diff = {};
+  };
+
+  struct Node {
+    LayerParam param;
+    std::unique_ptr<Layer> layer;
+    std::vector<std::size_t> bottoms = {}, tops = {};
+    std::vector<std::size_t> params = {};  // in `layout`
+    // From LayerSetup.
+    std::size_t scratch_bytes = 0, state_bytes = 0;
+    bool reads_bottoms = true, reads_tops = true, can_run_in_place = false;
+    std::vector<bool> dead_bottoms = {};
+    std::optional<double> loss_weight = {};
+    // Decided here.
+    bool fused = false, in_place = false, runs_backward = false;
+    std::size_t state_piece = none;
+    std::vector<std::size_t> sum_pieces =
+        {};  // for each bottom: a piece of its own for a gradient that is added to others
+    LayerIO io = {};
+    std::vector<Tensor> zero_tops = {};                     // gradients that nobody fills
+    std::vector<std::pair<Tensor, Tensor>> additions = {};  // (from, to) after backward
+  };
+
+  // compile.cc, in this order
+  void connect();
+  void fuse_relus();
+  void set_up_layers();
+  void find_gradients();
+  void run_in_place();
+  void lay_out_memory();
+  void bind_params(const Plan* owner);
+  void bind_blobs();
+
+  NetError error(std::size_t node, std::string_view why) const;
+  std::size_t find_blob(std::string_view name) const;
+  Tensor read(std::string_view name, bool diff) const;
+
+  std::string summary() const;
+  std::string dot() const;
+
+  NetParam param;
+  NetOptions options;
+  std::shared_ptr<kernels::Backend> backend;
+
+  std::vector<Node> nodes;
+  std::vector<Blob> blobs;
+  std::map<std::string, std::size_t, std::less<>> blob_index;
+  std::vector<std::size_t> inputs;
+  std::vector<Tensor> input_tensors;
+  std::vector<std::string> outputs;
+
+  std::vector<Lifetime> pieces;
+  std::shared_ptr<void> memory_block, scratch_block;
+  Memory memory;
+
+  std::shared_ptr<const std::vector<ParamInfo>> layout;
+  std::vector<Tensor> param_tensors, gradient_tensors;
+  Tensor params, gradients;
+  bool shares_all_params = false;
+  std::vector<Filler> fillers;  // of `layout`
+  Dim arena_count = 0;
+
+  std::unique_ptr<Feed> feed;
+  std::uint64_t passes = 0;
+  int now = -1;  // the last step that ran
+  bool has_gradients = false;
+};
+
+}  // namespace sparknet

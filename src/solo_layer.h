@@ -1,0 +1,59 @@
+#pragma once
+
+// One layer that runs by itself, outside of any net.
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "sparknet/layer.h"
+#include "sparknet/net_param.h"
+
+namespace sparknet {
+
+struct SoloOptions {
+  DType dtype = DType::F64;
+  Phase phase = Phase::Train;
+  int threads = 1;
+  std::uint64_t seed = 1;
+  /// A ReLU for the layer to take over.
+  std::optional<FusedReLU> fuse = {};
+  /// Lets top 0 lie in the memory of bottom 0, and their gradients likewise, where the layer allows it.
+  bool in_place = false;
+};
+
+/// Every blob, parameter and gradient has zeroed memory of its own.
+class SoloLayer {
+ public:
+  /// Throws NetError where the layer refuses the shapes or cannot run by itself.
+  SoloLayer(const LayerParam& param, std::vector<Shape> bottoms, const SoloOptions& options);
+
+  const LayerSetup& setup() const { return *setup_; }
+  LayerIO& io() { return io_; }
+  /// True where the layer took over the ReLU of the options.
+  bool fused() const { return fused_; }
+
+  /// Throw NetError where the layer refuses the values.
+  void forward() {
+    run([&] { layer_->forward(io_); });
+  }
+  void backward() {
+    run([&] { layer_->backward(io_); });
+  }
+
+ private:
+  void run(const std::function<void()>& pass) const;
+
+  LayerParam param_;
+  std::unique_ptr<kernels::Backend> backend_;
+  std::vector<Shape> bottom_shapes_, top_shapes_;
+  std::unique_ptr<Layer> layer_;
+  bool fused_ = false;
+  std::optional<LayerSetup> setup_;
+  Tensor scratch_, state_;
+  LayerIO io_;
+};
+
+}  // namespace sparknet

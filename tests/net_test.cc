@@ -1,0 +1,357 @@
+#include "sparknet/net.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <thread>
+
+#include "sparknet/layers/accuracy.h"
+#include "sparknet/layers/convolution.h"
+#include "sparknet/layers/inner_product.h"
+#include "sparknet/layers/rdd.h"
+#include "sparknet/layers/relu.h"
+#include "sparknet/layers/softmax_with_loss.h"
+#include "tests/count_allocations.h"
+#include "tests/nets.h"
+
+using namespace sparknet;
+using namespace sparknet::testing;
+
+namespace {
+
+struct NetCase {
+  NetParam param;
+  Shape example;
+};
+
+std::vector<NetCase> net_cases() {
+  return {{small_lenet(6), {1, 12, 12}}, {branching_net(5), {2, 8, 8}}};
+}
+
+std::vector<std::string> all_blobs(const NetParam& param) {
+  return Net(param, {.threads = 1}).blob_names();
+}
+
+std::string message_of(auto&& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+}  // namespace
+
+TEST_CASE("the plan changes no bit: fusion, in-place and shared memory against none of them") {
+  for (const NetCase& c : net_cases())
+    for (const DType dtype : {DType::F32, DType::F64})
+      for (const int threads : {1, 3}) {
+        CAPTURE(c.param.name);
+        const NetOptions plain{
+            .dtype = dtype,
+            .threads = threads,
+            .fuse = false,
+            .share_memory = false,
+            .keep = all_blobs(c.param)};
+        Net reference(c.param, plain);
+        reference.set_data(random_examples(17, c.example, 3));
+        for (const bool fuse : {false, true})
+          for (const bool share : {false, true}) {
+            Net net(c.param, {.dtype = dtype, .threads = threads, .fuse = fuse, .share_memory = share});
+            net.set_data(random_examples(17, c.example, 3));
+            reference.feed()->seek(0);
+            reference.set_passes(0);
+            for (int step = 0; step < 3; ++step) {
+              reference.clear_gradients();
+              net.clear_gradients();
+              CHECK(net.forward() == reference.forward());
+              net.backward();
+              reference.backward();
+              CHECK(net.gradient_arena() == reference.gradient_arena());
+            }
+          }
+      }
+}
+
+TEST_CASE("gradients of whole nets are right: against central differences in double") {
+  for (const NetCase& c : net_cases()) {
+    CAPTURE(c.param.name);
+    Net net(c.param, {.dtype = DType::F64, .threads = 2});
+    net.set_data(random_examples(11, c.example, 5), {.prefetch = 0});
+    const auto loss = [&] {
+      net.feed()->seek(0);
+      net.set_passes(0);
+      return net.forward();
+    };
+    loss();
+    net.clear_gradients();
+    net.backward();
+    const Tensor gradient = net.gradient_arena().copy();
+    Tensor weights = net.param_arena();
+    Random random(9);
+    int checked = 0;
+    for (const ParamInfo& info : net.params())
+      for (int n = 0; n < 12; ++n, ++checked) {
+        const Dim at = info.offset + static_cast<Dim>(random.below(static_cast<std::uint64_t>(info.shape.count())));
+        const double value = weights.get<double>(at), step = 1e-6;
+        weights.set<double>(value + step, at);
+        const double above = loss();
+        weights.set<double>(value - step, at);
+        const double below = loss();
+        weights.set<double>(value, at);
+        CAPTURE(info.full_name());
+        CHECK(gradient.get<double>(at) == doctest::Approx((above - below) / (2 * step)).epsilon(1e-5).scale(0.01));
+      }
+    CHECK(checked > 50);
+  }
+}
+
+TEST_CASE("gradients accumulate until they are cleared") {
+  Net net(small_lenet(4), {.dtype = DType::F64, .threads = 1});
+  net.set_data(random_examples(4, {1, 12, 12}, 1));
+  net.forward();
+  net.backward();
+  const Tensor once = net.gradient_arena().copy();
+  net.forward();
+  net.backward();
+  CHECK(equal(net.gradient_arena(), once + once, 1e-12));
+  net.clear_gradients();
+  net.forward();
+  net.backward();
+  CHECK(net.gradient_arena() == once);
+}
+
+TEST_CASE("a step allocates nothing once a net is built") {
+  for (const NetCase& c : net_cases())
+    for (const int threads : {1, 2})
+      for (const int prefetch : {0, 2}) {
+        Net net(c.param, {.threads = threads});
+        net.set_data(random_examples(64, c.example, 2), {.shuffle = false, .prefetch = prefetch});
+        for (int warm = 0; warm < 4; ++warm) net.forward(), net.backward();
+        const std::size_t before = allocations();
+        for (int step = 0; step < 3; ++step) net.forward(), net.clear_gradients(), net.backward();
+        CHECK(allocations() == before);
+      }
+}
+
+TEST_CASE("blobs are shared, and one that has given its memory away says so") {
+  const NetParam param = small_lenet(6);
+  Net net(param, {.threads = 1});
+  net.set_data(random_examples(6, {1, 12, 12}, 3));
+  CHECK(net.memory().blobs < net.memory().blobs_unshared);
+  CHECK(message_of([&] { net.blob("pool1"); }) == "net \"small LeNet\": the blob \"pool1\" is there after forward()");
+  net.forward();
+  CHECK(net.blob("pool1").shape() == Shape{6, 4, 5, 5});
+  CHECK(
+      message_of([&] { net.blob("ip1"); }) ==
+      "net \"small LeNet\": the blob \"ip1\" was overwritten by \"relu1\", which is fused with the layer before it; to "
+      "read it, build the net with .keep = {\"ip1\"}");
+  CHECK(message_of([&] { net.blob("pol1"); }) == "net \"small LeNet\" has no blob \"pol1\"; did you mean \"pool1\"?");
+  CHECK(message_of([&] {
+          net.blob_diff("data");
+        }) == "net \"small LeNet\": the gradient of \"data\" is not computed: no parameter that learns depends on it");
+
+  // Whatever can be read is what it would be if nothing were shared.
+  Net plain(param, {.threads = 1, .fuse = false, .share_memory = false, .keep = all_blobs(param)});
+  plain.set_data(random_examples(6, {1, 12, 12}, 3));
+  plain.forward();
+  int readable = 0;
+  const auto compare = [&](bool diff) {
+    for (const std::string& name : net.blob_names()) try {
+        const Tensor value = diff ? net.blob_diff(name) : net.blob(name);
+        CAPTURE(name);
+        CHECK(value == (diff ? plain.blob_diff(name) : plain.blob(name)));
+        ++readable;
+      } catch (const NetError&) {
+      }
+  };
+  compare(false);
+  CHECK(readable >= 7);
+  net.backward();
+  plain.backward();
+  readable = 0;
+  compare(false);
+  compare(true);
+  CHECK(readable > 4);
+}
+
+TEST_CASE("keep makes a blob readable at any time") {
+  Net net(small_lenet(6), {.threads = 1, .keep = {"ip1", "conv2"}});
+  net.set_data(random_examples(6, {1, 12, 12}, 3));
+  net.forward();
+  net.backward();
+  const Tensor before = net.blob("ip1");
+  CHECK(net.blob("conv2").count() > 0);
+  bool negative = false;
+  for (const float x : before.span<const float>()) negative = negative || x < 0;
+  CHECK(negative);  // it was not fused with the ReLU
+  CHECK_THROWS_AS(Net(small_lenet(6), {.keep = {"nothing"}}), NetError);
+}
+
+TEST_CASE("equal seeds give equal weights, and a layer's weights do not depend on its neighbours") {
+  Net a(small_lenet(6), {.threads = 1, .seed = 4}), b(small_lenet(3), {.threads = 2, .seed = 4}),
+      c(small_lenet(6), {.threads = 1, .seed = 5});
+  CHECK(a.weights() == b.weights());
+  CHECK_FALSE(a.weights() == c.weights());
+  NetParam longer("longer", RDDLayer{"data", {6, 1, 12, 12}});
+  longer.add(ConvolutionLayer{"first", {"data"}, {.kernel = 1, .num_output = 1}})
+      .add(ConvolutionLayer{"conv1", {"first"}, {.kernel = 3, .num_output = 4}});
+  Net d(longer, {.seed = 4});
+  CHECK(d.weights()["conv1"][0] == a.weights()["conv1"][0]);
+}
+
+TEST_CASE("weights go out, are averaged and go in") {
+  Net a(small_lenet(2), {.threads = 1, .seed = 1}), b(small_lenet(2), {.threads = 1, .seed = 2});
+  const std::vector<WeightCollection> both{a.weights(), b.weights()};
+  const WeightCollection middle = mean(both);
+  const Tensor expected = (both[0]["conv1"][0] + both[1]["conv1"][0]) / 2.0;
+  CHECK(middle["conv1"][0] == expected);
+  a.set_weights(middle);
+  CHECK(a.weights() == middle);
+  CHECK(equal(a.weights(), both[0], 10));
+  CHECK_FALSE(equal(a.weights(), both[0], 1e-6));
+  CHECK(
+      message_of([&] { (void)middle["conv3"]; }) == "no parameters of a layer \"conv3\" are in this weight collection");
+
+  NetParam other = small_lenet(2);
+  other.layers[2] = ConvolutionLayer{"conv1", {"data"}, {.kernel = 3, .num_output = 5}};
+  const WeightCollection before = a.weights();
+  CHECK(
+      message_of([&] { a.set_weights(Net(other, {.threads = 1}).weights()); }) ==
+      "weights do not fit net \"small LeNet\": \"conv1.weights\" is [5, 1, 3, 3] there and [4, 1, 3, 3] in the net\n"
+      "  to train this layer from scratch, give it another name");
+  CHECK(a.weights() == before);
+}
+
+TEST_CASE("a test net uses its owner's parameters") {
+  NetParam param = small_lenet(6);
+  param.add(AccuracyLayer{"accuracy", {"ip2", "label"}, {}, Include::Test});
+  Net train(param, {.threads = 1});
+  Net test(param, {.phase = Phase::Test, .threads = 1}, train);
+  CHECK(test.memory().params == 0);
+  CHECK(test.outputs() == std::vector<std::string>{"loss", "accuracy"});
+  test.set_data(random_examples(6, {1, 12, 12}, 3));
+  const double before = test.forward();
+  train.param_arena().fill(0);
+  CHECK(test.forward() == doctest::Approx(std::log(5)));
+  CHECK(before != doctest::Approx(std::log(5)).epsilon(1e-9));
+  CHECK(message_of([&] {
+          test.backward();
+        }) == "net \"small LeNet\" was built for the test phase and has no backward pass");
+}
+
+TEST_CASE("a forward pass in the test phase needs far less memory") {
+  const Net train(small_lenet(6), {.threads = 1});
+  const Net test(small_lenet(6), {.phase = Phase::Test, .threads = 1});
+  CHECK(test.memory().blobs < train.memory().blobs);
+  CHECK(test.memory().gradients == 0);
+}
+
+TEST_CASE("inputs are set by hand, in any type, and refused with both shapes") {
+  NetParam param("tiny", RDDLayer{"data", {2, 3}});
+  const int line = __LINE__ - 1;
+  param.add(InnerProductLayer{"ip", {"data"}, {.num_output = 1, .bias = false, .weight_filler = Filler::constant(2)}});
+  Net net(param, {.phase = Phase::Test, .threads = 1});
+  net.set_input("data", Tensor::from<std::uint8_t>({2, 3}, {1, 2, 3, 4, 5, 6}));
+  net.forward();
+  CHECK(net.blob("ip") == Tensor::from<float>({2, 1}, {12, 30}));
+  net.forward();
+  CHECK(net.blob("ip") == Tensor::from<float>({2, 1}, {12, 30}));
+  CHECK(
+      message_of([&] {
+        net.set_input("data", Tensor(Shape{4, 3}));
+      }) ==
+      "net \"tiny\": layer \"data\" (RDDLayer) takes [2, 3], and the batch given to it is [4, 3]\n  at net_test.cc:" +
+          std::to_string(line) +
+          "\n  the batch size is part of the net: describe it for batches of 4, or feed batches of 2");
+  CHECK(message_of([&] {
+          net.set_input("ip", Tensor(Shape{2, 1}));
+        }).find("is computed by the net") != std::string::npos);
+}
+
+TEST_CASE("a label outside of the classes names the net, the layer and the example") {
+  const NetParam param(
+      "labels",
+      RDDLayer{"data", {3, 4}},
+      RDDLayer{"label", {3}},
+      SoftmaxWithLoss{"loss", {"data", "label"}});
+  Net net(param, {.threads = 1});
+  net.set_input("label", Tensor::from<float>({3}, {0, 4, 1}));
+  const std::string message = message_of([&] { net.forward(); });
+  CHECK(
+      message.find(
+          "net \"labels\", layer \"loss\" (SoftmaxWithLoss): the label of example 1 is 4 and there are 4 classes") ==
+      0);
+  net.set_input("label", Tensor::from<float>({3}, {0, 3, 1}));
+  CHECK(net.forward() == doctest::Approx(std::log(4)));
+}
+
+TEST_CASE("refusals of a whole net") {
+  const NetParam param = small_lenet(2);
+  CHECK(
+      message_of([&] { Net(param, {.device = Device::cuda(0)}); }) ==
+      "net \"small LeNet\" asks for cuda:0, and this build of sparknet has no backend for it; use Device::cpu()");
+  CHECK(message_of([&] {
+          Net(param, {.dtype = DType::U8});
+        }) == "net \"small LeNet\": a net computes in f32 or f64, not in u8");
+  CHECK(message_of([&] { Net(param, {.threads = -1}); }) == "net \"small LeNet\": -1 threads cannot run it");
+  CHECK(message_of([&] { Net(NetParam("empty")); }) == "net \"empty\" has no layers in this phase");
+  Net net(param, {.threads = 1});
+  CHECK(message_of([&] {
+          net.backward();
+        }) == "net \"small LeNet\": a backward pass follows a forward pass; call forward() first");
+  CHECK(message_of([&] {
+          net.set_data(from_tensors({{"data", Tensor(Shape{4, 1, 12, 12})}}));
+        }).find("net \"small LeNet\" cannot be fed: ") == 0);
+}
+
+TEST_CASE("a layer that does not learn gets no gradient, and nothing is computed below it") {
+  NetParam param = small_lenet(2);
+  param.layers[2] = ConvolutionLayer{"conv1", {"data"}, {.kernel = 3, .num_output = 4, .lr_mult = {0, 0}}};
+  Net net(param, {.threads = 1});
+  net.set_data(random_examples(2, {1, 12, 12}, 3));
+  net.forward();
+  net.backward();
+  CHECK_THROWS_AS(net.blob_diff("conv1"), NetError);
+  const ParamInfo& frozen = net.params()[0];
+  for (Dim i = 0; i < frozen.shape.count(); ++i) CHECK(net.gradient_arena().get<float>(frozen.offset + i) == 0);
+}
+
+TEST_CASE("the summary and the graph") {
+  Net net(small_lenet(6), {.threads = 1});
+  const std::string summary = net.summary();
+  CAPTURE(summary);
+  CHECK(summary.find("small LeNet (train, f32, ") == 0);
+  CHECK(summary.find("  conv2  ConvolutionLayer   [6, 6, 3, 4]       150  <- pool1\n") != std::string::npos);
+  CHECK(
+      summary.find("  relu1  ReLULayer          [6, 16]                 <- ip1         fused into ip1\n") !=
+      std::string::npos);
+  const std::string dot = net.dot();
+  CAPTURE(dot);
+  CHECK(dot.find("digraph \"small LeNet\" {") == 0);
+  CHECK(
+      dot.find(
+          "layer2 [label = \"conv1\\nConvolutionLayer\\n[6, 4, 10, 10]\", style = filled, fillcolor = lightblue];") !=
+      std::string::npos);
+  CHECK(dot.find("layer0 -> layer2 [label = \"data\"];") != std::string::npos);
+}
+
+TEST_SUITE("threads") {
+  TEST_CASE("two nets in two threads do not disturb each other") {
+    const auto run = [](std::uint64_t seed, Tensor& gradient) {
+      Net net(branching_net(5), {.threads = 2, .seed = seed});
+      net.set_data(random_examples(20, {2, 8, 8}, seed));
+      for (int step = 0; step < 20; ++step) net.forward(), net.clear_gradients(), net.backward();
+      gradient = net.gradient_arena();
+    };
+    Tensor alone[2], together[2];
+    run(1, alone[0]);
+    run(2, alone[1]);
+    std::thread other([&] { run(1, together[0]); });
+    run(2, together[1]);
+    other.join();
+    CHECK(together[0] == alone[0]);
+    CHECK(together[1] == alone[1]);
+  }
+}

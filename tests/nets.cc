@@ -1,0 +1,63 @@
+#include "tests/nets.h"
+
+#include "sparknet/layers/concat.h"
+#include "sparknet/layers/convolution.h"
+#include "sparknet/layers/dropout.h"
+#include "sparknet/layers/eltwise.h"
+#include "sparknet/layers/inner_product.h"
+#include "sparknet/layers/lrn.h"
+#include "sparknet/layers/pooling.h"
+#include "sparknet/layers/rdd.h"
+#include "sparknet/layers/relu.h"
+#include "sparknet/layers/softmax_with_loss.h"
+
+namespace sparknet::testing {
+
+NetParam small_lenet(Dim batch) {
+  return NetParam(
+      "small LeNet",
+      RDDLayer{"data", {batch, 1, 12, 12}},
+      RDDLayer{"label", {batch, 1}},
+      ConvolutionLayer{"conv1", {"data"}, {.kernel = 3, .num_output = 4}},
+      PoolingLayer{"pool1", {"conv1"}, {.kernel = 2, .stride = 2}},
+      ConvolutionLayer{"conv2", {"pool1"}, {.kernel = {3, 2}, .num_output = 6}},
+      PoolingLayer{"pool2", {"conv2"}, {.pooling = Pooling::Ave, .kernel = 2, .stride = 2}},
+      InnerProductLayer{"ip1", {"pool2"}, {.num_output = 16}},
+      ReLULayer{"relu1", {"ip1"}},
+      InnerProductLayer{"ip2", {"relu1"}, {.num_output = 5}},
+      SoftmaxWithLoss{"loss", {"ip2", "label"}});
+}
+
+NetParam branching_net(Dim batch) {
+  return NetParam(
+      "branches",
+      RDDLayer{"data", {batch, 2, 8, 8}},
+      RDDLayer{"label", {batch}},
+      ConvolutionLayer{"conv", {"data"}, {.kernel = 3, .num_output = 6, .pad = 1}},
+      ReLULayer{"relu", {"conv"}},  // fused; read by four
+      LRNLayer{"norm", {"relu"}, {.local_size = 3, .alpha = 0.1}},
+      ConvolutionLayer{"left", {"relu"}, {.kernel = 3, .num_output = 4, .pad = 1, .group = 2}},
+      DropoutLayer{"drop", {"left"}, {.ratio = 0.25}},
+      ReLULayer{"leaky", {"drop"}, {.negative_slope = 0.1}},
+      PoolingLayer{"right", {"relu"}, {.kernel = 3, .stride = 1, .pad = 1}},
+      EltwiseLayer{"sum", {"relu", "right", "norm"}, {.coeff = {1, -0.5, 2}}},
+      ConcatLayer{"both", {"leaky", "sum"}},
+      ReLULayer{"again", {"both"}},
+      InnerProductLayer{"ip", {"again"}, {.num_output = 5}},
+      InnerProductLayer{"side", {"again"}, {.num_output = 5, .bias = false}},
+      EltwiseLayer{"scores", {"ip", "side"}},
+      SoftmaxWithLoss{"loss", {"scores", "label"}},
+      SoftmaxWithLoss{"side_loss", {"side", "label"}, {.loss_weight = 0.3}});
+}
+
+SourcePtr random_examples(Dim count, const Shape& shape, std::uint64_t seed) {
+  Shape data_shape{count};
+  for (const Dim d : shape) data_shape.push_back(d);
+  Tensor data(data_shape), label(Shape{count, 1}, DType::I32);
+  Random random(seed, 77);
+  for (float& x : data.span<float>()) x = static_cast<float>(random.gaussian());
+  for (std::int32_t& y : label.span<std::int32_t>()) y = static_cast<std::int32_t>(random.below(5));
+  return from_tensors({{"data", data}, {"label", label}});
+}
+
+}  // namespace sparknet::testing
