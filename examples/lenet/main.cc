@@ -1,0 +1,302 @@
+// Trains LeNet on MNIST, or on digits drawn here where there is none. README.md says how to run it.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "curve.h"
+#include "digits.h"
+#include "lenet.h"
+#include "progress.h"
+#include "sparknet/data/mnist.h"
+#include "sparknet/error.h"
+#include "sparknet/solver.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace sparknet;
+using Clock = std::chrono::steady_clock;
+
+struct Arguments {
+  std::int64_t iterations = 10000, snapshot_every = 1000, display = 100, test_interval = 500;
+  Dim batch = 64;
+  int threads = 0;
+  std::uint64_t seed = 1;
+  std::string line, data, snapshot, resume, dot, output;
+  bool rendered = false;
+};
+
+/// A file of the repository this was built from, or of the working directory where that is gone.
+fs::path in_repository(const char* name) {
+  const fs::path repository = LENET_REPOSITORY;
+  if (!fs::is_directory(repository)) return name;
+  const fs::path near = fs::proximate(repository / name);
+  return *near.begin() == ".." ? repository / name : near;
+}
+
+/// A whole number that is not below `least`.
+CLI::Validator at_least(int least) {
+  const auto check = [least](const std::string& text) {
+    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+    const bool enough = digits && (least == 0 || text.find_first_not_of('0') != std::string::npos);
+    return enough ? std::string() : fmt::format("{} is no whole number from {} on", text, least);
+  };
+  return CLI::Validator(check, "");
+}
+
+/// How many letters must be added, taken away or replaced to make `b` of `a` (Levenshtein).
+std::size_t distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
+    }
+  }
+  return row.back();
+}
+
+/// What is printed for a mistake in the options; for an unknown one, the nearest there is.
+std::string explain(const CLI::App* app, const CLI::Error& error) {
+  std::string text = error.what();
+  if (const std::vector<std::string> unknown = app->remaining(); !unknown.empty()) {
+    const std::string name = unknown[0].substr(0, unknown[0].find('='));
+    text = fmt::format("there is no option {}", name);
+    for (const CLI::Option* option : app->get_options())
+      if (distance(name, option->get_name()) <= 2) text += fmt::format("; did you mean {}?", option->get_name());
+  }
+  return fmt::format("lenet: {}\nlenet --help lists the options\n", text);
+}
+
+Arguments parse(int argc, char** argv) {
+  Arguments a;
+  a.line = fmt::format("{}", fmt::join(argv, argv + argc, " "));
+  a.output = in_repository("build/lenet").string();
+  CLI::App app("Trains the LeNet of SparkNet's README with Caffe's lenet_solver settings.", "lenet");
+  app.get_formatter()->column_width(24);
+  app.failure_message(explain);
+  const auto option = [&](const char* name, auto& value, const char* type, const std::string& what) {
+    return app.add_option(name, value, what)->type_name(type);
+  };
+  option("--iterations", a.iterations, "N", "Steps to train (10000)")->check(at_least(0));
+  option("--batch", a.batch, "N", "Examples in a step (64)")->check(at_least(1));
+  option("--threads", a.threads, "N", "Threads that compute (all cores)")->check(at_least(1));
+  option("--seed", a.seed, "N", "Of the weights and the order of the examples (1)")->check(at_least(0));
+  option("--data", a.data, "DIR", "MNIST, in DIR or DIR/mnist ($SPARKNET_DATA_DIR/mnist, data/mnist)");
+  app.add_flag("--rendered", a.rendered, "Train on digits drawn here, whatever --data says");
+  option("--snapshot", a.snapshot, "PREFIX", "Write snapshots PREFIX_iter_N.snap (none)");
+  option("--snapshot-every", a.snapshot_every, "N", "Steps between snapshots (1000); 0: one at the end")
+      ->check(at_least(0));
+  option("--resume", a.resume, "FILE", "Go on from a snapshot");
+  option("--dot", a.dot, "FILE", "Also write the net as a Graphviz graph");
+  option("--display", a.display, "N", "Steps between lines (100); 0: one at the end")->check(at_least(0));
+  option("--test-interval", a.test_interval, "N", "Steps between tests (500); 0: one at the end")->check(at_least(0));
+  option("--output", a.output, "DIR", fmt::format("For lenet.log and lenet.svg ({})", a.output));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    std::exit(app.exit(error) == 0 ? 0 : 2);
+  }
+  return a;
+}
+
+struct Data {
+  std::string name, text;
+  SourcePtr train, test;
+};
+
+bool has_mnist(const fs::path& folder) {
+  return fs::exists(folder / "train-images-idx3-ubyte") || fs::exists(folder / "train-images-idx3-ubyte.gz");
+}
+
+Data rendered(const std::string& text) {
+  return {"rendered digits", text, example::rendered_digits(true), example::rendered_digits(false)};
+}
+
+Data find_data(const Arguments& a) {
+  if (a.rendered) return rendered("data: digits rendered here");
+  std::vector<fs::path> folders;
+  if (!a.data.empty()) {
+    folders = {a.data, fs::path(a.data) / "mnist"};
+  } else {
+    const char* variable = std::getenv("SPARKNET_DATA_DIR");
+    if (variable && *variable) folders.push_back(fs::path(variable) / "mnist");
+    folders.push_back("data/mnist");
+    folders.push_back(in_repository("data/mnist"));
+  }
+  for (const fs::path& folder : folders)
+    if (has_mnist(folder))
+      return {
+          "MNIST",
+          fmt::format("data: MNIST in {}", folder.string()),
+          read_mnist_folder(folder, true),
+          read_mnist_folder(folder, false)};
+  if (!a.data.empty())
+    throw Error(fmt::format(
+        "--data {0}: {1}; scripts/fetch_mnist.sh fetches MNIST, and --rendered does without",
+        a.data,
+        fs::is_directory(a.data) ? "MNIST's train-images-idx3-ubyte[.gz] is neither there nor in its folder mnist"
+                                 : "there is no such folder"));
+  return rendered(
+      "data: no MNIST in data/mnist (scripts/fetch_mnist.sh fetches it, --data says where it is), so training on "
+      "digits "
+      "rendered here");
+}
+
+volatile std::sig_atomic_t caught_signal = 0;
+
+/// The first Ctrl-C ends training after the step; a second one ends the program at once.
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int number) { caught_signal = number; };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+/// A short name of the weights' exact bits (FNV-1a), by which two runs can be compared.
+std::uint64_t fingerprint(const Tensor& arena) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const float value : arena.span<const float>()) {
+    hash ^= std::bit_cast<std::uint32_t>(value);
+    hash *= 0x100000001b3;
+  }
+  return hash;
+}
+
+struct Close {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+using Log = std::unique_ptr<std::FILE, Close>;
+
+Log open_log(const fs::path& file, bool append) {
+  fs::create_directories(file.parent_path().empty() ? "." : file.parent_path());
+  Log log(std::fopen(file.c_str(), append ? "a" : "w"));
+  if (!log) throw DataError(file.string(), -1, "cannot be written");
+  std::setvbuf(log.get(), nullptr, _IOLBF, BUFSIZ);
+  return log;
+}
+
+int run(const Arguments& a, Clock::time_point start) {
+  const bool terminal = isatty(STDOUT_FILENO);
+  const fs::path output = a.output;
+  const Data data = find_data(a);
+  const Clock::time_point data_read = Clock::now();
+
+  SolverParam param = example::lenet_solver();
+  param.max_iter = a.iterations;
+  param.test_interval = a.test_interval;
+  param.test_initialization = false;
+  param.display = 1;
+  param.snapshot = a.snapshot_every;
+  param.snapshot_prefix = a.snapshot;
+  if (const fs::path folder = fs::path(a.snapshot).parent_path(); !folder.empty()) fs::create_directories(folder);
+  Solver solver(param, example::lenet(a.batch), {.threads = a.threads, .seed = a.seed});
+  const std::map<std::string, Transform> to_unit = {{"data", {.scale = 1.0 / 256}}};
+  solver.set_training_data(data.train, {.shuffle = true, .seed = a.seed, .transforms = to_unit});
+  solver.set_test_data(data.test, {.transforms = to_unit});
+  if (!a.dot.empty()) example::write_whole(a.dot, solver.net().dot());
+  if (!a.resume.empty()) solver.restore(a.resume);
+
+  const Log log = open_log(output / "lenet.log", !a.resume.empty());
+  fmt::print(log.get(), "{}\n", a.line);
+  const std::int64_t first = solver.iteration();
+  example::ProgressReport report({first, a.iterations, a.batch, a.display, terminal, log.get()});
+  report.line(data.text);
+  report.line(solver.net().summary());
+  if (first > 0) report.line(fmt::format("resumed from {} at iteration {}", a.resume, first));
+  if (first >= a.iterations && first > 0)
+    report.line(fmt::format("nothing is left to train: --iterations is {}", a.iterations));
+
+  example::Curve curve;
+  std::optional<double> accuracy;
+  const auto tested = [&](std::int64_t iteration, const std::vector<TestResult>& results) {
+    double loss = 0;
+    for (const TestResult& result : results) (result.output == "accuracy" ? accuracy.emplace() : loss) = result.value;
+    curve.test_loss.push_back({iteration, loss});
+    curve.test_accuracy.push_back({iteration, *accuracy});
+    report.line(fmt::format("iteration {}: test accuracy {:.4f}, test loss {:.4f}", iteration, *accuracy, loss));
+    report.start_clock();
+  };
+  solver.set_callbacks({
+      .progress =
+          [&](const Progress& progress) {
+            curve.train_loss.push_back({progress.iteration, progress.loss});
+            report.iteration(progress.iteration, progress.loss, progress.rate);
+            const bool tests_now = a.test_interval > 0 && progress.iteration % a.test_interval == 0;
+            if (tests_now || caught_signal || progress.iteration == a.iterations) report.pause_clock();
+          },
+      .tested = tested,
+      .snapshotted = [&](const fs::path& file) { report.line(fmt::format("snapshot {}", file.string())); },
+      .stop = [] { return caught_signal != 0; },
+  });
+
+  const auto milliseconds = [](Clock::duration time) {
+    return std::chrono::duration<double, std::milli>(time).count();
+  };
+  const Clock::time_point ready = Clock::now();
+  fmt::print(
+      log.get(),
+      "ready after {:.1f} ms, {:.1f} of them to read the data\n",
+      milliseconds(ready - start),
+      milliseconds(data_read - start));
+  catch_signals();
+  report.start_clock();
+  solver.solve();
+  if (a.test_interval == 0 && !caught_signal) tested(solver.iteration(), solver.test());
+  report.finish();
+
+  const int threads = solver.net().threads();
+  curve.title = fmt::format("LeNet on {}", data.name);
+  curve.subtitle = fmt::format(
+      "batch {}, seed {}, {}",
+      a.batch,
+      a.seed,
+      threads == 1 ? "1 thread" : fmt::format("{} threads", threads));
+  example::write_whole(output / "lenet.svg", example::to_svg(curve));
+  fmt::print(log.get(), "weights fnv1a {:016x}\n", fingerprint(solver.net().param_arena()));
+  report.line(fmt::format("log and curve: {}", (output / "lenet.{log,svg}").string()));
+  if (caught_signal && solver.iteration() < a.iterations) {
+    report.line(fmt::format(
+        "stopped after iteration {}; {}",
+        solver.iteration(),
+        a.snapshot.empty() ? "nothing was saved to go on from (--snapshot PREFIX does that)"
+                           : fmt::format("to go on: --resume {}_iter_{}.snap", a.snapshot, solver.iteration())));
+    return 128 + caught_signal;
+  }
+  report.line(fmt::format("test accuracy {:.4f}", *accuracy));
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Clock::time_point start = Clock::now();
+  const Arguments arguments = parse(argc, argv);
+  try {
+    return run(arguments, start);
+  } catch (const fs::filesystem_error& error) {
+    fmt::print(stderr, "lenet: {}: {}\n", error.path1().string(), error.code().message());
+    return 1;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "lenet: {}\n", error.what());
+    return 1;
+  }
+}
