@@ -1,0 +1,22 @@
+# What a program outside needs for find_package(sparknet); tests/consumer is such a program.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sparknet)
+install(TARGETS sparknet EXPORT sparknetTargets FILE_SET HEADERS)
+install(EXPORT sparknetTargets NAMESPACE sparknet:: DESTINATION ${package_dir})
+
+# A static library hands its private dependencies on to whoever links it; a shared one has them inside or names them itself.
+get_target_property(kind sparknet TYPE)
+if(kind STREQUAL "STATIC_LIBRARY")
+  set(SPARKNET_STATIC ON)
+else()
+  set(SPARKNET_STATIC OFF)
+endif()
+configure_package_config_file(
+  ${PROJECT_SOURCE_DIR}/cmake/sparknetConfig.cmake.in ${PROJECT_BINARY_DIR}/sparknetConfig.cmake
+  INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/sparknetConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/sparknetConfig.cmake ${PROJECT_BINARY_DIR}/sparknetConfigVersion.cmake
+  DESTINATION ${package_dir})
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/sparknet)

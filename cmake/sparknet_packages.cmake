@@ -1,0 +1,27 @@
+# Finding what others wrote, with one line that names the Debian package when it is missing.
+
+# sparknet_require(package "what a person calls it" debian-package [VERSION v])
+macro(sparknet_require package text debian)
+  cmake_parse_arguments(arg "" "VERSION" "" ${ARGN})
+  find_package(${package} ${arg_VERSION} QUIET)
+  if(NOT ${package}_FOUND)
+    message(FATAL_ERROR "sparknet needs ${text}, which was not found (Debian: apt-get install ${debian})")
+  endif()
+endmacro()
+
+# sparknet_part(TESTS package debian-package) sets SPARKNET_TESTS (build them?) and SPARKNET_TESTS_TEXT (for the summary).
+macro(sparknet_part part package debian)
+  set(SPARKNET_${part} OFF)
+  set(SPARKNET_${part}_TEXT "no")
+  if(SPARKNET_BUILD_${part})  # AUTO is true here as well: any text but OFF, NO, 0 and the like
+    find_package(${package} QUIET)
+    if(${package}_FOUND)
+      set(SPARKNET_${part} ON)
+      set(SPARKNET_${part}_TEXT "yes")
+    elseif(SPARKNET_BUILD_${part} STREQUAL "AUTO")
+      set(SPARKNET_${part}_TEXT "no: ${package} was not found (Debian: ${debian})")
+    else()
+      message(FATAL_ERROR "SPARKNET_BUILD_${part}=${SPARKNET_BUILD_${part}} needs ${package}, which was not found (Debian: apt-get install ${debian})")
+    endif()
+  endif()
+endmacro()
