@@ -41,8 +41,8 @@ def torch_python(venv: Path) -> Path:
     made = subprocess.run([sys.executable, "-m", "venv", venv], capture_output=True, text=True)
     if made.returncode != 0:
         fail(f"cannot make a virtual environment (Debian: apt-get install python3-venv)\n{made.stdout}{made.stderr}")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "torch"]
-    # PyTorch's own index has a build without CUDA, 200 MB; PyPI's is 3 GB, but it is reached from more places.
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "torch", "numpy"]
+    # PyTorch's own index has a build without CUDA, 200 MB; PyPI's takes 5 GB, but is reached from more places.
     quick = ["--index-url", CPU_INDEX, "--retries", "0", "--timeout", "15"]
     if subprocess.run(install + quick, capture_output=True).returncode != 0:
         print(f"  {CPU_INDEX} did not serve it; taking PyPI's, which is large", flush=True)

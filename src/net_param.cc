@@ -168,7 +168,8 @@ std::string summary(const NetParam& net, Phase phase) {
   std::string text = net.name + "\n";
   for (const InferredLayer& layer : infer_shapes(net, phase)) {
     std::string shapes;
-    for (const Shape& shape : layer.top_shapes) shapes += (shapes.empty() ? "" : " ") + to_string(shape);
+    for (const Shape& shape : layer.top_shapes)
+      shapes += fmt::format("{}{}", shapes.empty() ? "" : " ", to_string(shape));
     text += fmt::format("  {:<8} {:<18} {:<18} <-", layer.param.name(), layer.param.type(), shapes);
     const auto inputs = layer.param.inputs();
     text += inputs.empty() ? "\n" : fmt::format(" {}\n", fmt::join(inputs, ", "));

@@ -206,6 +206,7 @@ std::vector<TestResult> Solver::test() {
 void Solver::solve() {
   State& s = *state_;
   const auto test_now = [&] {
+    if (s.callbacks.testing) s.callbacks.testing(s.iteration);
     const std::vector<TestResult> results = test();
     if (s.callbacks.tested) s.callbacks.tested(s.iteration, results);
   };
@@ -218,18 +219,18 @@ void Solver::solve() {
   const std::int64_t first = s.iteration;
   bool stopped = false;
   while (s.iteration < s.param.max_iter && !stopped) {
-    const bool initial = s.iteration == first && !(first == 0 && s.param.test_initialization);
-    if (tests && s.iteration % s.param.test_interval == 0 && !initial) test_now();
+    if (tests && s.iteration % s.param.test_interval == 0 && (s.iteration > 0 || s.param.test_initialization))
+      test_now();
     const double rate = s.rate(), loss = s.step();
     if (s.callbacks.progress && s.param.display > 0 &&
         (s.iteration % s.param.display == 0 || s.iteration == s.param.max_iter))
       s.callbacks.progress({s.iteration, s.param.max_iter, loss, rate});
     if (snapshots && s.param.snapshot > 0 && s.iteration % s.param.snapshot == 0 && s.iteration < s.param.max_iter)
       snapshot_now();
-    stopped = s.callbacks.stop && s.callbacks.stop();
+    stopped = s.iteration < s.param.max_iter && s.callbacks.stop && s.callbacks.stop();
   }
   if (snapshots && s.iteration > first) snapshot_now();
-  if (tests) test_now();
+  if (tests && !stopped) test_now();
 }
 
 void Solver::snapshot(const std::filesystem::path& file) const {
@@ -267,11 +268,7 @@ void Solver::restore(const std::filesystem::path& file) {
         to_string(snapshot.weights.dtype()),
         to_string(s.net.options().dtype)));
   if (snapshot.seed != s.net.options().seed)
-    refuse(fmt::format(
-        "is of a run with seed {}, and this one has {}; go on with .seed = {}",
-        snapshot.seed,
-        s.net.options().seed,
-        snapshot.seed));
+    refuse(fmt::format("is of a run with seed {}, and this one has seed {}", snapshot.seed, s.net.options().seed));
   try {
     s.net.set_weights(snapshot.weights);
   } catch (const ShapeError& why) {

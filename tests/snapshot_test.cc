@@ -106,7 +106,7 @@ TEST_CASE("what a refused snapshot says") {
           "  to train this layer from scratch, give it another name");
   CHECK(message_of([&] {
           make_solver(branching_net(5), 2).restore(dir / "a.snap");
-        }) == name + ": is of a run with seed 1, and this one has 2; go on with .seed = 1");
+        }) == name + ": is of a run with seed 1, and this one has seed 2");
   CHECK(message_of([&] {
           solver.restore(dir / "none.snap");
         }) == (dir / "none.snap").string() + ": is no file that can be read; a snapshot was expected");

@@ -159,6 +159,16 @@ TEST_CASE("solve tests, reports and stops when it should") {
   stopping.set_callbacks({.stop = [&] { return stopping.iteration() == 3; }});
   stopping.solve();
   CHECK(stopping.iteration() == 3);
+
+  // A run that goes on at a multiple of the interval tests there, as Caffe does.
+  Solver again({.max_iter = 14, .test_interval = 4, .test_iter = 3}, param, {.threads = 1});
+  again.set_training_data(random_examples(40, {6}, 1));
+  again.set_test_data(random_examples(12, {6}, 2));
+  again.step(8);
+  std::vector<std::int64_t> testing;
+  again.set_callbacks({.testing = [&](std::int64_t iteration) { testing.push_back(iteration); }});
+  again.solve();
+  CHECK(testing == std::vector<std::int64_t>{8, 12, 14});
 }
 
 TEST_CASE("parameters of a solver that make no sense") {

@@ -31,7 +31,7 @@ std::string escape(const std::string& text) {
 /// 12000 -> "12,000"
 std::string grouped(std::int64_t number) {
   std::string text = std::to_string(number);
-  for (std::size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, ",");
+  for (std::size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
   return text;
 }
 

@@ -87,7 +87,7 @@ std::string explain(const CLI::App* app, const CLI::Error& error) {
 
 Arguments parse(int argc, char** argv) {
   Arguments a;
-  a.line = fmt::format("{}", fmt::join(argv, argv + argc, " "));
+  for (int i = 0; i < argc; ++i) a.line += fmt::format("{}{}", i > 0 ? " " : "", argv[i]);
   a.output = in_repository("build/lenet").string();
   CLI::App app("Trains the LeNet of SparkNet's README with Caffe's lenet_solver settings.", "lenet");
   app.get_formatter()->column_width(24);
@@ -240,9 +240,8 @@ int run(const Arguments& a, Clock::time_point start) {
           [&](const Progress& progress) {
             curve.train_loss.push_back({progress.iteration, progress.loss});
             report.iteration(progress.iteration, progress.loss, progress.rate);
-            const bool tests_now = a.test_interval > 0 && progress.iteration % a.test_interval == 0;
-            if (tests_now || caught_signal || progress.iteration == a.iterations) report.pause_clock();
           },
+      .testing = [&](std::int64_t) { report.pause_clock(); },
       .tested = tested,
       .snapshotted = [&](const fs::path& file) { report.line(fmt::format("snapshot {}", file.string())); },
       .stop = [] { return caught_signal != 0; },
@@ -260,7 +259,8 @@ int run(const Arguments& a, Clock::time_point start) {
   catch_signals();
   report.start_clock();
   solver.solve();
-  if (a.test_interval == 0 && !caught_signal) tested(solver.iteration(), solver.test());
+  const bool interrupted = caught_signal && solver.iteration() < a.iterations;
+  if (a.test_interval == 0 && !interrupted) tested(solver.iteration(), solver.test());
   report.finish();
 
   const int threads = solver.net().threads();
@@ -273,7 +273,7 @@ int run(const Arguments& a, Clock::time_point start) {
   example::write_whole(output / "lenet.svg", example::to_svg(curve));
   fmt::print(log.get(), "weights fnv1a {:016x}\n", fingerprint(solver.net().param_arena()));
   report.line(fmt::format("log and curve: {}", (output / "lenet.{log,svg}").string()));
-  if (caught_signal && solver.iteration() < a.iterations) {
+  if (interrupted) {
     report.line(fmt::format(
         "stopped after iteration {}; {}",
         solver.iteration(),

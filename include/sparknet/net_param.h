@@ -73,6 +73,10 @@ std::string to_text(const Multipliers& value);
 std::string to_text(const Filler& value);
 std::string to_text(const std::vector<double>& value);
 std::string to_text(const Shape& value);
+template <std::integral T>
+std::string to_text(T value) {
+  return to_text(static_cast<Dim>(value));
+}
 template <class T>
 std::string to_text(const std::optional<T>& value) {
   return value ? to_text(*value) : "{}";

@@ -32,7 +32,7 @@ struct SolverParam {
   double clip_gradients = -1;
   /// How many losses the reported one is the mean of.
   int average_loss = 1;
-  /// solve() tests before every test_interval-th step, and after the last.
+  /// solve() tests whenever the iteration is a multiple of it, before the step, and after the last step.
   std::int64_t test_interval = 0;
   /// Batches of a test.
   int test_iter = 0;
@@ -62,9 +62,11 @@ struct Progress {
 
 struct SolverCallbacks {
   std::function<void(const Progress&)> progress = nullptr;
+  /// Before and after each test.
+  std::function<void(std::int64_t iteration)> testing = nullptr;
   std::function<void(std::int64_t iteration, const std::vector<TestResult>&)> tested = nullptr;
   std::function<void(const std::filesystem::path&)> snapshotted = nullptr;
-  /// Asked after every step: true ends solve() early.
+  /// Asked after every step but the last: true ends solve() early, with a snapshot and without a test.
   std::function<bool()> stop = nullptr;
 };
 

@@ -113,8 +113,6 @@ class Tensor {
 
   /// A contiguous tensor with storage of its own and the same elements.
   Tensor copy() const;
-  /// The same as `copy()`.
-  Tensor clone() const { return copy(); }
   /// A copy with elements of another type, converted as `saturate_cast` does.
   Tensor cast(DType dtype) const;
 

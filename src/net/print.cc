@@ -31,7 +31,8 @@ std::string Net::Plan::summary() const {
   Dim total = 0;
   for (const Node& node : nodes) {
     Row row{node.param.name(), std::string(node.param.type()), {}, {}, {}, {}};
-    for (const std::size_t t : node.tops) row.shape += (row.shape.empty() ? "" : " ") + to_string(blobs[t].shape);
+    for (const std::size_t t : node.tops)
+      row.shape += fmt::format("{}{}", row.shape.empty() ? "" : " ", to_string(blobs[t].shape));
     Dim count = 0;
     for (const std::size_t p : node.params) count += (*layout)[p].shape.count();
     if (count) row.params = fmt::format("{}", count);
@@ -90,7 +91,7 @@ std::string Net::Plan::dot() const {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const Node& node = nodes[i];
     std::string shapes;
-    for (const std::size_t t : node.tops) shapes += "\\n" + to_string(blobs[t].shape);
+    for (const std::size_t t : node.tops) shapes += fmt::format("\\n{}", to_string(blobs[t].shape));
     text += fmt::format(
         "  layer{} [label = \"{}\\n{}{}\"{}];\n",
         i,
