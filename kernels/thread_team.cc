@@ -36,10 +36,21 @@ bool spin_until(Ready ready) {
 ThreadTeam::ThreadTeam(int threads) {
   if (threads < 1) throw std::invalid_argument("a thread team needs at least one thread");
   threads_.reserve(static_cast<std::size_t>(threads - 1));
-  for (int worker = 1; worker < threads; ++worker) threads_.emplace_back([this, worker] { work(worker); });
+  try {
+    for (int worker = 1; worker < threads; ++worker) {
+      threads_.emplace_back([this, worker] { work(worker); });
+    }
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
 ThreadTeam::~ThreadTeam() {
+  stop();
+}
+
+void ThreadTeam::stop() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;

@@ -43,7 +43,9 @@ class ThreadTeam {
       f(0);
     } else {
       using Job = std::remove_reference_t<F>;
-      run_job([](void* job, int worker) { (*static_cast<Job*>(job))(worker); }, const_cast<void*>(static_cast<const void*>(&f)));
+      run_job(
+          [](void* job, int worker) { (*static_cast<Job*>(job))(worker); },
+          const_cast<void*>(static_cast<const void*>(&f)));
     }
   }
 
@@ -52,6 +54,7 @@ class ThreadTeam {
   void run_job(Call call, void* job);
   void work(int worker);
   void call_guarded(int worker);
+  void stop();
 
   std::vector<std::thread> threads_;
   std::mutex mutex_;

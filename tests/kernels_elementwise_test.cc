@@ -34,7 +34,8 @@ TEST_CASE("thread team") {
         team.run([&](int worker) {
           if (worker == threads - 1) throw std::runtime_error("from a worker");
         }),
-        "from a worker", std::runtime_error);
+        "from a worker",
+        std::runtime_error);
     std::atomic<int> sum{0};
     team.run([&](int worker) { sum += worker + 1; });
     CHECK(sum == threads * (threads + 1) / 2);
@@ -90,8 +91,8 @@ TEST_CASE("relu, in place and not") {
         backend.relu(kType<T>, count_of(n), slope, x.data(), out.data());
         backend.relu(kType<T>, count_of(n), slope, in_place.data(), in_place.data());
         backend.relu_backward(kType<T>, count_of(n), slope, out.data(), dy.data(), gradient.data());
-        backend.relu_backward(
-            kType<T>, count_of(n), slope, x.data(), gradient_in_place.data(), gradient_in_place.data());
+        backend
+            .relu_backward(kType<T>, count_of(n), slope, x.data(), gradient_in_place.data(), gradient_in_place.data());
         CHECK(difference(out, y) < tolerance<T>(1));
         CHECK(difference(gradient, dx) < tolerance<T>(1));
         CHECK(same_bits(out, in_place));
@@ -210,7 +211,10 @@ TEST_CASE("eltwise") {
     using T = decltype(zero);
     const double coeff[] = {2, -0.5, 1};
     for (const std::size_t n : kCounts) {
-      std::vector<Array<T>> x = {random_array<T>(n, 1, -2, 2), random_array<T>(n, 2, -2, 2), random_array<T>(n, 3, -2, 2)};
+      std::vector<Array<T>> x = {
+          random_array<T>(n, 1, -2, 2),
+          random_array<T>(n, 2, -2, 2),
+          random_array<T>(n, 3, -2, 2)};
       for (Array<T>& array : x) {
         for (std::size_t i = 0; i < n; i += 2) array[i] = std::floor(array[i]);
       }
@@ -234,8 +238,10 @@ TEST_CASE("eltwise") {
               for (int k = 0; k < inputs; ++k) {
                 if (k != j) others *= static_cast<double>(x[static_cast<std::size_t>(k)][i]);
               }
-              const double factor =
-                  op == EltwiseOp::Sum ? coeff[j] : op == EltwiseOp::Product ? others : winner == j ? 1 : 0;
+              const double factor = op == EltwiseOp::Sum       ? coeff[j]
+                                    : op == EltwiseOp::Product ? others
+                                    : winner == j              ? 1
+                                                               : 0;
               dx[static_cast<std::size_t>(j)][i] = factor * static_cast<double>(dy[i]);
             }
           }
@@ -244,10 +250,16 @@ TEST_CASE("eltwise") {
           CHECK(difference(out, y) < tolerance<T>(3));
           for (int j = 0; j < inputs; ++j) {
             Array<T> gradient(n), gradient_in_place = dy;
+            backend.eltwise_backward(kType<T>, op, count_of(n), inputs, pointers, coeff, j, dy.data(), gradient.data());
             backend.eltwise_backward(
-                kType<T>, op, count_of(n), inputs, pointers, coeff, j, dy.data(), gradient.data());
-            backend.eltwise_backward(
-                kType<T>, op, count_of(n), inputs, pointers, coeff, j, gradient_in_place.data(),
+                kType<T>,
+                op,
+                count_of(n),
+                inputs,
+                pointers,
+                coeff,
+                j,
+                gradient_in_place.data(),
                 gradient_in_place.data());
             CHECK(difference(gradient, dx[static_cast<std::size_t>(j)]) < tolerance<T>(3));
             CHECK(same_bits(gradient, gradient_in_place));
@@ -359,7 +371,8 @@ TEST_CASE("local response normalisation") {
               const Index c = i / pixels % s.channels, h = i / s.width % s.height, w = i % s.width;
               for (Index a = -before; a < size - before; ++a) {
                 if (across) {
-                  if (c + a >= 0 && c + a < s.channels) f(static_cast<std::size_t>(i), static_cast<std::size_t>(i + a * pixels));
+                  if (c + a >= 0 && c + a < s.channels)
+                    f(static_cast<std::size_t>(i), static_cast<std::size_t>(i + a * pixels));
                   continue;
                 }
                 for (Index b = -before; b < size - before; ++b) {

@@ -38,7 +38,8 @@ void for_products(const ConvolutionShape& s, F&& f) {
                 const Index w = ow * s.stride_w - s.pad_w + kw * s.dilation_w;
                 if (w < 0 || w >= s.width) continue;
                 const Index in = ((n * s.channels + o / og * cg + c) * s.height + h) * s.width + w;
-                f(static_cast<std::size_t>(out), static_cast<std::size_t>(in),
+                f(static_cast<std::size_t>(out),
+                  static_cast<std::size_t>(in),
                   static_cast<std::size_t>(((o * cg + c) * s.kernel_h + kh) * s.kernel_w + kw));
               }
             }
@@ -54,7 +55,8 @@ void for_products(const InnerProductShape& s, F&& f) {
   for (Index n = 0; n < s.batch; ++n) {
     for (Index o = 0; o < s.num_output; ++o) {
       for (Index i = 0; i < s.inputs; ++i) {
-        f(static_cast<std::size_t>(n * s.num_output + o), static_cast<std::size_t>(n * s.inputs + i),
+        f(static_cast<std::size_t>(n * s.num_output + o),
+          static_cast<std::size_t>(n * s.inputs + i),
           static_cast<std::size_t>(o * s.inputs + i));
       }
     }
@@ -69,13 +71,17 @@ Sizes sizes(const ConvolutionShape& s) {
   return {
       static_cast<std::size_t>(s.batch * s.channels * s.height * s.width),
       static_cast<std::size_t>(s.num_output * (s.channels / s.group) * s.kernel_h * s.kernel_w),
-      static_cast<std::size_t>(s.batch * s.num_output * pixels), static_cast<std::size_t>(s.num_output),
+      static_cast<std::size_t>(s.batch * s.num_output * pixels),
+      static_cast<std::size_t>(s.num_output),
       static_cast<std::size_t>(pixels)};
 }
 Sizes sizes(const InnerProductShape& s) {
   return {
-      static_cast<std::size_t>(s.batch * s.inputs), static_cast<std::size_t>(s.num_output * s.inputs),
-      static_cast<std::size_t>(s.batch * s.num_output), static_cast<std::size_t>(s.num_output), 1};
+      static_cast<std::size_t>(s.batch * s.inputs),
+      static_cast<std::size_t>(s.num_output * s.inputs),
+      static_cast<std::size_t>(s.batch * s.num_output),
+      static_cast<std::size_t>(s.num_output),
+      1};
 }
 
 std::unique_ptr<Linear> make_plan(Backend& backend, DType dtype, const ConvolutionShape& s, Activation activation) {
@@ -95,7 +101,8 @@ void check_linear(Backend& backend, const Shape& shape, unsigned seed) {
   const Sizes n = sizes(shape);
   const bool has_bias = seed % 3 != 0, accumulate = seed % 2 != 0;
   const Activation activation{seed % 4 != 3, seed % 8 >= 4 ? 0.25 : 0.0};
-  const auto x = random_array<T>(n.x, seed), w = random_array<T>(n.w, seed + 1), b = random_array<T>(n.outputs, seed + 2);
+  const auto x = random_array<T>(n.x, seed), w = random_array<T>(n.w, seed + 1),
+             b = random_array<T>(n.outputs, seed + 2);
   const auto plan = make_plan(backend, kType<T>, shape, activation);
   Scratch scratch(plan->scratch_bytes());
   const double terms = static_cast<double>(n.w / n.outputs);
@@ -119,7 +126,8 @@ void check_linear(Backend& backend, const Shape& shape, unsigned seed) {
   const auto old_dw = random_array<T>(n.w, seed + 4), old_db = random_array<T>(n.outputs, seed + 5);
   Array<T> dw = old_dw, db = old_db, dx(n.x, T(7));
   plan->backward(
-      {x.data(), w.data(), y.data(), masked.data(), dx.data(), dw.data(), db.data(), accumulate}, scratch.get());
+      {x.data(), w.data(), y.data(), masked.data(), dx.data(), dw.data(), db.data(), accumulate},
+      scratch.get());
   std::vector<double> expected_dx(n.x, 0);
   auto expected_dw = accumulate ? doubles(old_dw) : std::vector<double>(n.w, 0);
   auto expected_db = accumulate ? doubles(old_db) : std::vector<double>(n.outputs, 0);
@@ -130,7 +138,8 @@ void check_linear(Backend& backend, const Shape& shape, unsigned seed) {
   for (std::size_t i = 0; i < n.y; ++i) expected_db[i / n.pixels % n.outputs] += expected_dy[i];
   const double positions = static_cast<double>(n.y / n.outputs);
   CHECK(difference(masked, expected_dy) < tolerance<T>(1));
-  CHECK(difference(dx, expected_dx) < tolerance<T>(terms * static_cast<double>(n.y) / static_cast<double>(n.x) + terms));
+  CHECK(
+      difference(dx, expected_dx) < tolerance<T>(terms * static_cast<double>(n.y) / static_cast<double>(n.x) + terms));
   CHECK(difference(dw, expected_dw) < tolerance<T>(positions));
   CHECK(difference(db, expected_db) < tolerance<T>(positions));
 
@@ -138,8 +147,14 @@ void check_linear(Backend& backend, const Shape& shape, unsigned seed) {
   for (int subset = 0; subset < 8; ++subset) {
     Array<T> again = dy, other_dw = old_dw, other_db = old_db, other_dx(n.x, T(7));
     plan->backward(
-        {x.data(), w.data(), y.data(), again.data(), subset & 1 ? other_dx.data() : nullptr,
-         subset & 2 ? other_dw.data() : nullptr, subset & 4 ? other_db.data() : nullptr, accumulate},
+        {x.data(),
+         w.data(),
+         y.data(),
+         again.data(),
+         subset & 1 ? other_dx.data() : nullptr,
+         subset & 2 ? other_dw.data() : nullptr,
+         subset & 4 ? other_db.data() : nullptr,
+         accumulate},
         scratch.get());
     CHECK(same_bits(other_dx, subset & 1 ? dx : Array<T>(n.x, T(7))));
     CHECK(same_bits(other_dw, subset & 2 ? dw : old_dw));
@@ -153,8 +168,20 @@ void check_linear(Backend& backend, const Shape& shape, unsigned seed) {
 std::string describe(const ConvolutionShape& s) {
   std::string text;
   for (const Index number :
-       {s.batch, s.channels, s.height, s.width, s.num_output, s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.pad_h,
-        s.pad_w, s.dilation_h, s.dilation_w, s.group}) {
+       {s.batch,
+        s.channels,
+        s.height,
+        s.width,
+        s.num_output,
+        s.kernel_h,
+        s.kernel_w,
+        s.stride_h,
+        s.stride_w,
+        s.pad_h,
+        s.pad_w,
+        s.dilation_h,
+        s.dilation_w,
+        s.group}) {
     text += std::to_string(number) + ' ';
   }
   return text;
@@ -162,28 +189,28 @@ std::string describe(const ConvolutionShape& s) {
 
 TEST_CASE("convolutions of many shapes") {
   const std::vector<ConvolutionShape> shapes = {
-      {3, 1, 28, 28, 20, 5, 5},                              // LeNet
-      {2, 20, 12, 12, 50, 5, 5},                             //
-      {2, 3, 32, 32, 32, 5, 5, 1, 1, 2, 2},                  // cifar10_quick
-      {1, 32, 8, 8, 64, 5, 5, 1, 1, 2, 2},                   //
-      {1, 3, 35, 35, 24, 11, 11, 4, 4},                      // as AlexNet's first
-      {1, 12, 13, 13, 16, 5, 5, 1, 1, 2, 2, 1, 1, 2},        // as its second
-      {1, 1, 1, 1, 1, 1, 1},                                 // a single pixel
-      {2, 3, 1, 1, 5, 1, 1},                                 //
-      {2, 5, 1, 1, 3, 3, 3, 1, 1, 1, 1},                     // a single pixel in its padding
-      {2, 7, 6, 5, 9, 1, 1},                                 // 1x1
-      {3, 16, 4, 4, 8, 1, 1},                                //
-      {2, 6, 7, 7, 4, 1, 1, 2, 2},                           //
-      {2, 4, 5, 5, 6, 1, 1, 1, 1, 0, 0, 1, 1, 2},            //
-      {1, 2, 3, 3, 3, 3, 3, 1, 1, 4, 4},                     // more padding than kernel
-      {1, 2, 9, 9, 3, 3, 3, 1, 1, 2, 2, 2, 2},               // dilation
-      {2, 3, 11, 10, 4, 3, 2, 2, 3, 1, 1, 2, 3},             //
-      {2, 8, 6, 6, 8, 3, 3, 1, 1, 1, 1, 1, 1, 8},            // one channel to a group
-      {2, 3, 9, 40, 5, 1, 21},                               // long kernels
-      {1, 2, 40, 3, 5, 17, 1, 3, 1},                         //
-      {1, 2, 4, 70, 3, 3, 3, 1, 1, 1, 1},                    // wide images
-      {1, 16, 130, 96, 2, 3, 3, 1, 1, 1, 1},                 // several bands
-      {2, 16, 100, 90, 3, 3, 3, 2, 2, 0, 0},                 //
+      {3, 1, 28, 28, 20, 5, 5},                        // LeNet
+      {2, 20, 12, 12, 50, 5, 5},                       //
+      {2, 3, 32, 32, 32, 5, 5, 1, 1, 2, 2},            // cifar10_quick
+      {1, 32, 8, 8, 64, 5, 5, 1, 1, 2, 2},             //
+      {1, 3, 35, 35, 24, 11, 11, 4, 4},                // as AlexNet's first
+      {1, 12, 13, 13, 16, 5, 5, 1, 1, 2, 2, 1, 1, 2},  // as its second
+      {1, 1, 1, 1, 1, 1, 1},                           // a single pixel
+      {2, 3, 1, 1, 5, 1, 1},                           //
+      {2, 5, 1, 1, 3, 3, 3, 1, 1, 1, 1},               // a single pixel in its padding
+      {2, 7, 6, 5, 9, 1, 1},                           // 1x1
+      {3, 16, 4, 4, 8, 1, 1},                          //
+      {2, 6, 7, 7, 4, 1, 1, 2, 2},                     //
+      {2, 4, 5, 5, 6, 1, 1, 1, 1, 0, 0, 1, 1, 2},      //
+      {1, 2, 3, 3, 3, 3, 3, 1, 1, 4, 4},               // more padding than kernel
+      {1, 2, 9, 9, 3, 3, 3, 1, 1, 2, 2, 2, 2},         // dilation
+      {2, 3, 11, 10, 4, 3, 2, 2, 3, 1, 1, 2, 3},       //
+      {2, 8, 6, 6, 8, 3, 3, 1, 1, 1, 1, 1, 1, 8},      // one channel to a group
+      {2, 3, 9, 40, 5, 1, 21},                         // long kernels
+      {1, 2, 40, 3, 5, 17, 1, 3, 1},                   //
+      {1, 2, 4, 70, 3, 3, 3, 1, 1, 1, 1},              // wide images
+      {1, 16, 130, 96, 2, 3, 3, 1, 1, 1, 1},           // several bands
+      {2, 16, 100, 90, 3, 3, 3, 2, 2, 0, 0},           //
   };
   on_every_backend([&](Backend& backend, auto zero) {
     unsigned seed = 1;
@@ -231,9 +258,19 @@ TEST_CASE("random convolutions") {
 }
 
 TEST_CASE("inner products") {
-  const std::vector<InnerProductShape> shapes = {{1, 1, 1},    {1, 37, 19},  {2, 64, 32},  {3, 7, 5},     {5, 800, 50},
-                                                 {7, 10, 100}, {17, 33, 65}, {64, 50, 10}, {33, 1500, 3}, {300, 9, 21},
-                                                 {16, 3, 700}, {8, 300, 1}};
+  const std::vector<InnerProductShape> shapes = {
+      {1, 1, 1},
+      {1, 37, 19},
+      {2, 64, 32},
+      {3, 7, 5},
+      {5, 800, 50},
+      {7, 10, 100},
+      {17, 33, 65},
+      {64, 50, 10},
+      {33, 1500, 3},
+      {300, 9, 21},
+      {16, 3, 700},
+      {8, 300, 1}};
   on_every_backend([&](Backend& backend, auto zero) {
     unsigned seed = 100;
     for (const InnerProductShape& shape : shapes) {
@@ -271,7 +308,8 @@ TEST_CASE("NaN goes through convolutions and inner products, and nowhere else") 
 template <class T>
 void check_pooling(Backend& backend, const PoolingShape& s, unsigned seed) {
   const auto planes = static_cast<std::size_t>(s.batch * s.channels);
-  const auto pixels = static_cast<std::size_t>(s.height * s.width), outputs = static_cast<std::size_t>(s.out_h * s.out_w);
+  const auto pixels = static_cast<std::size_t>(s.height * s.width),
+             outputs = static_cast<std::size_t>(s.out_h * s.out_w);
   // Few different numbers, so that the first of equal ones has to win.
   auto x = random_array<T>(planes * pixels, seed, -3, 3);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::floor(x[i]);
@@ -316,18 +354,18 @@ void check_pooling(Backend& backend, const PoolingShape& s, unsigned seed) {
 
 TEST_CASE("pooling") {
   const std::vector<PoolingShape> shapes = {
-      {3, 5, 24, 24, 12, 12, 2, 2, 2, 2},         // LeNet
-      {2, 3, 7, 9, 3, 4, 2, 2, 2, 2},             // the last row and column unused
-      {2, 3, 7, 9, 4, 5, 2, 2, 2, 2},             // rounded up
-      {2, 4, 32, 32, 16, 16, 3, 3, 2, 2},         // cifar10
-      {2, 4, 13, 13, 7, 7, 3, 3, 2, 2, 1, 1},     // padded
-      {1, 1, 1, 1, 1, 1, 1, 1, 1, 1},             //
-      {1, 2, 6, 6, 1, 1, 6, 6, 1, 1},             // global
-      {2, 3, 10, 11, 8, 9, 3, 3, 1, 1},           //
-      {1, 3, 15, 17, 5, 6, 3, 2, 3, 3},           //
-      {1, 1, 5, 5, 4, 4, 3, 3, 2, 2, 2, 2},       //
-      {30, 20, 24, 24, 12, 12, 2, 2, 2, 2},       // enough for all threads
-      {30, 10, 24, 24, 12, 12, 3, 3, 2, 2},       //
+      {3, 5, 24, 24, 12, 12, 2, 2, 2, 2},      // LeNet
+      {2, 3, 7, 9, 3, 4, 2, 2, 2, 2},          // the last row and column unused
+      {2, 3, 7, 9, 4, 5, 2, 2, 2, 2},          // rounded up
+      {2, 4, 32, 32, 16, 16, 3, 3, 2, 2},      // cifar10
+      {2, 4, 13, 13, 7, 7, 3, 3, 2, 2, 1, 1},  // padded
+      {1, 1, 1, 1, 1, 1, 1, 1, 1, 1},          //
+      {1, 2, 6, 6, 1, 1, 6, 6, 1, 1},          // global
+      {2, 3, 10, 11, 8, 9, 3, 3, 1, 1},        //
+      {1, 3, 15, 17, 5, 6, 3, 2, 3, 3},        //
+      {1, 1, 5, 5, 4, 4, 3, 3, 2, 2, 2, 2},    //
+      {30, 20, 24, 24, 12, 12, 2, 2, 2, 2},    // enough for all threads
+      {30, 10, 24, 24, 12, 12, 3, 3, 2, 2},    //
   };
   on_every_backend([&](Backend& backend, auto zero) {
     unsigned seed = 1;

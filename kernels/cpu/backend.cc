@@ -118,13 +118,19 @@ class CpuBackend final : public Backend {
     with_type(dtype, [&](auto zero) {
       using T = decltype(zero);
       cpu::softmax_loss_backward(
-          engine_, shape, in<T>(prob), in<T>(labels), has_ignore, ignore, static_cast<T>(scale), out<T>(dx));
+          engine_,
+          shape,
+          in<T>(prob),
+          in<T>(labels),
+          has_ignore,
+          ignore,
+          static_cast<T>(scale),
+          out<T>(dx));
     });
   }
 
   void eltwise(
-      DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff,
-      void* y) override {
+      DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff, void* y) override {
     ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
       using T = decltype(zero);
       cpu::eltwise(hot, op, at, n, inputs, x, coeff, out<T>(y));
@@ -143,7 +149,8 @@ class CpuBackend final : public Backend {
   void copy_rows(
       Index rows, std::size_t row_bytes, const void* from, std::size_t from_stride, void* to,
       std::size_t to_stride) override {
-    const Index worth = 1 + static_cast<Index>(sizeof(float)) * kWorth / static_cast<Index>(std::max<std::size_t>(1, row_bytes));
+    const Index worth =
+        1 + static_cast<Index>(sizeof(float)) * kWorth / static_cast<Index>(std::max<std::size_t>(1, row_bytes));
     for_ranges(engine_.team, rows, 1, worth, [&](Index begin, Index end) {
       for (auto r = static_cast<std::size_t>(begin); r < static_cast<std::size_t>(end); ++r) {
         std::memcpy(out<char>(to) + r * to_stride, in<char>(from) + r * from_stride, row_bytes);
@@ -188,9 +195,15 @@ class CpuBackend final : public Backend {
     ranges(dtype, args.count, [&](auto zero, const auto& hot, Index at, Index n) {
       using T = decltype(zero);
       hot.sgd(
-          {n, out<T>(args.weights) + at, in<T>(args.gradient) + at, out<T>(args.history) + at,
-           static_cast<T>(args.rate), static_cast<T>(args.momentum), static_cast<T>(args.decay),
-           static_cast<T>(args.gradient_scale), args.l1});
+          {n,
+           out<T>(args.weights) + at,
+           in<T>(args.gradient) + at,
+           out<T>(args.history) + at,
+           static_cast<T>(args.rate),
+           static_cast<T>(args.momentum),
+           static_cast<T>(args.decay),
+           static_cast<T>(args.gradient_scale),
+           args.l1});
     });
   }
 

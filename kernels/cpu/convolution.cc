@@ -13,7 +13,7 @@ class Convolution final : public Linear {
       : engine_(engine),
         shape_(shape),
         activation_(activation),
-        forward_(engine, shape),
+        forward_(engine, shape, false),
         input_gradient_(engine, shape),
         weight_gradient_(engine, shape, input_gradient_.wants_copy()),
         workers_(static_cast<int>(std::min<Index>(engine.team.size(), shape.batch))) {
@@ -23,8 +23,8 @@ class Convolution final : public Linear {
 
     Layout<T> each;
     copy_at_ = each.add(weight_gradient_.whole() ? shape.num_output * weight_gradient_.gradient_pitch() : 0);
-    rest_at_ = each.add(
-        std::max({forward_.scratch_size(), weight_gradient_.scratch_size(), input_gradient_.scratch_size()}));
+    rest_at_ =
+        each.add(std::max({forward_.scratch_size(), weight_gradient_.scratch_size(), input_gradient_.scratch_size()}));
     worker_size_ = each.size();
     for (Index o = 0; o < shape.num_output; ++o) {
       copy_offsets_.push_back(static_cast<std::int32_t>(o * weight_gradient_.gradient_pitch()));
@@ -41,8 +41,14 @@ class Convolution final : public Linear {
       const Share part = share(shape_.batch * pieces, engine_.team.size(), worker);
       for (Index i = part.begin; i < part.end; ++i) {
         forward_.run(
-            i / pieces, i % pieces, static_cast<const T*>(x), static_cast<const T*>(weights),
-            static_cast<const T*>(bias), activation_, static_cast<T*>(y), rest(scratch, worker));
+            i / pieces,
+            i % pieces,
+            static_cast<const T*>(x),
+            static_cast<const T*>(weights),
+            static_cast<const T*>(bias),
+            activation_,
+            static_cast<T*>(y),
+            rest(scratch, worker));
       }
     });
   }
@@ -83,25 +89,41 @@ class Convolution final : public Linear {
     const Index positions = shape_.out_h() * shape_.out_w();
     const Index first = image * shape_.num_output * positions;
     T* const dy = static_cast<T*>(args.dy);
-    const bool copies =
-        (args.dweights && weight_gradient_.whole()) || (args.dx && input_gradient_.wants_copy());
+    const bool copies = (args.dweights && weight_gradient_.whole()) || (args.dx && input_gradient_.wants_copy());
     T* const copy = copies ? own(shared, worker) + copy_at_ : nullptr;
     if (copies || args.dbias || activation_.relu) {
       hot.gradient(
-          {shape_.num_output, positions, dy + first,
-           activation_.relu ? static_cast<const T*>(args.y) + first : nullptr, positions,
-           static_cast<T>(activation_.negative_slope), copy, weight_gradient_.gradient_pitch(),
+          {shape_.num_output,
+           positions,
+           dy + first,
+           activation_.relu ? static_cast<const T*>(args.y) + first : nullptr,
+           positions,
+           static_cast<T>(activation_.negative_slope),
+           copy,
+           weight_gradient_.gradient_pitch(),
            args.dbias ? shared + bias_at_ + worker * shape_.num_output : nullptr});
     }
     if (args.dweights) {
       weight_gradient_.run(
-          image, static_cast<const T*>(args.x), dy, copy, start,
-          shared + sums_at_ + worker * weight_gradient_.sum_size(), rest(shared, worker));
+          image,
+          static_cast<const T*>(args.x),
+          dy,
+          copy,
+          start,
+          shared + sums_at_ + worker * weight_gradient_.sum_size(),
+          rest(shared, worker));
     }
     if (args.dx) {
       input_gradient_.run(
-          image, static_cast<const T*>(args.weights), shared + turned_at_, dy, copy, weight_gradient_.gradient_pitch(),
-          copy_offsets_.data(), static_cast<T*>(args.dx), rest(shared, worker));
+          image,
+          static_cast<const T*>(args.weights),
+          shared + turned_at_,
+          dy,
+          copy,
+          weight_gradient_.gradient_pitch(),
+          copy_offsets_.data(),
+          static_cast<T*>(args.dx),
+          rest(shared, worker));
     }
   }
 

@@ -10,9 +10,10 @@ Index unrolled_row_bytes(const ConvolutionShape& shape, std::size_t element) {
 }  // namespace
 
 template <class T>
-Correlation<T>::Correlation(const Engine& engine, const ConvolutionShape& shape)
+Correlation<T>::Correlation(const Engine& engine, const ConvolutionShape& shape, bool shared)
     : hot_(table<T>(engine)),
       shape_(shape),
+      shared_(shared),
       channels_(shape.channels / shape.group),
       outputs_(shape.num_output / shape.group),
       taps_(channels_ * shape.kernel_h * shape.kernel_w),
@@ -47,7 +48,8 @@ void Correlation<T>::run(
   const Index group = piece / window_.bands(), band = piece % window_.bands();
   const Index number = image * shape_.group + group;
   const Index pixels = shape_.height * shape_.width;
-  const Index behind = (shape_.batch * shape_.group - 1 - number) * channels_ * pixels;
+  const Index last = (shared_ ? image + 1 : shape_.batch) * shape_.group - 1;
+  const Index behind = (last - number) * channels_ * pixels;
   const T* const input = x + number * channels_ * pixels;
 
   TileArgs<T> args{};
@@ -60,8 +62,17 @@ void Correlation<T>::run(
     const auto source = window_.source(input, behind, band, scratch + padded_at_);
     T* const unrolled = scratch + unrolled_at_;
     hot_.unroll(
-        {source.data, channels_, source.plane, shape_.kernel_w, shape_.dilation_w, shape_.stride_w, source.rows,
-         source.row_count, shape_.out_w(), unrolled, pitch_});
+        {source.data,
+         channels_,
+         source.plane,
+         shape_.kernel_w,
+         shape_.dilation_w,
+         shape_.stride_w,
+         source.rows,
+         source.row_count,
+         shape_.out_w(),
+         unrolled,
+         pitch_});
     args.b = unrolled;
     args.offsets = offsets_.data();
   }

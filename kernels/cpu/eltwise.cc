@@ -84,10 +84,19 @@ void eltwise_backward(
   }
 }
 
-#define SPARKNET_ELTWISE(T)                                                                                  \
+#define SPARKNET_ELTWISE(T)                                                                                       \
   template void eltwise(const HotTable<T>&, EltwiseOp, Index, Index, int, const void* const*, const double*, T*); \
-  template void eltwise_backward(                                                                            \
-      const HotTable<T>&, EltwiseOp, Index, Index, int, const void* const*, const double*, int, const T*, T*);
+  template void eltwise_backward(                                                                                 \
+      const HotTable<T>&,                                                                                         \
+      EltwiseOp,                                                                                                  \
+      Index,                                                                                                      \
+      Index,                                                                                                      \
+      int,                                                                                                        \
+      const void* const*,                                                                                         \
+      const double*,                                                                                              \
+      int,                                                                                                        \
+      const T*,                                                                                                   \
+      T*);
 SPARKNET_ELTWISE(float)
 SPARKNET_ELTWISE(double)
 #undef SPARKNET_ELTWISE

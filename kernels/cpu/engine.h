@@ -78,7 +78,8 @@ decltype(auto) with_type(DType dtype, F&& f) {
   return f(float{});
 }
 
-std::unique_ptr<Linear> make_convolution(Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation);
+std::unique_ptr<Linear> make_convolution(
+    Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation);
 std::unique_ptr<Linear> make_inner_product(
     Engine& engine, DType dtype, const InnerProductShape& shape, Activation activation);
 std::unique_ptr<Pooling> make_pooling(Engine& engine, DType dtype, const PoolingShape& shape, PoolMethod method);

@@ -10,6 +10,8 @@ namespace {
 constexpr Index kBlockBytes = 256 * 1024;
 /// Columns of a packed block at most.
 constexpr Index kBlockColumns = 256;
+/// Products below which waking the crew costs more than it saves.
+constexpr Index kWorth = 1 << 20;
 
 template <class T>
 class InnerProduct final : public Linear {
@@ -21,6 +23,7 @@ class InnerProduct final : public Linear {
         inputs_(shape.inputs),
         outputs_(shape.num_output),
         activation_(activation),
+        threads_(shape.batch * shape.inputs * shape.num_output < kWorth ? 1 : engine.team.size()),
         by_dots_(shape.batch < hot_.lanes / 2),
         batch_pitch_(round_up(shape.batch, hot_.lanes)),
         gradient_pitch_(odd_pitch<T>(shape.num_output + hot_.lanes)),
@@ -33,7 +36,7 @@ class InnerProduct final : public Linear {
     gradient_at_ = backward.add(batch_ * gradient_pitch_);
     blocks_at_ = backward.size();
     block_size_ = round_up(block_columns_ * std::max(batch_, block_outputs_) + 2 * hot_.lanes, 64);
-    scratch_size_ = std::max(forward.size(), blocks_at_ + engine.team.size() * block_size_);
+    scratch_size_ = std::max(forward.size(), blocks_at_ + threads_ * block_size_);
 
     const Index block_inputs = block_depth(inputs_);
     for (Index k = 0; k < block_inputs; ++k) batch_offsets_.push_back(static_cast<std::int32_t>(k * batch_pitch_));
@@ -47,17 +50,20 @@ class InnerProduct final : public Linear {
   void forward(const void* x, const void* weights, const void* bias, void* y, void* scratch) override {
     const T* const input = static_cast<const T*>(x);
     T* const shared = static_cast<T*>(scratch);
-    const int team = engine_.team.size();
     if (!by_dots_) {
-      engine_.team.run([&](int worker) {
-        const Share part = share(inputs_, team, worker);
+      run([&](int worker) {
+        const Share part = share(inputs_, threads_, worker);
         hot_.transpose(
-            batch_, part.size(), input + part.begin, inputs_, shared + turned_x_at_ + part.begin * batch_pitch_,
+            batch_,
+            part.size(),
+            input + part.begin,
+            inputs_,
+            shared + turned_x_at_ + part.begin * batch_pitch_,
             batch_pitch_);
       });
     }
-    engine_.team.run([&](int worker) {
-      const Share part = share(outputs_, team, worker);
+    run([&](int worker) {
+      const Share part = share(outputs_, threads_, worker);
       if (part.size() == 0) return;
       if (by_dots_) {
         forward_dots(part, input, static_cast<const T*>(weights), static_cast<const T*>(bias), static_cast<T*>(y));
@@ -69,20 +75,25 @@ class InnerProduct final : public Linear {
 
   void backward(const BackwardArgs& args, void* scratch) override {
     T* const shared = static_cast<T*>(scratch);
-    const int team = engine_.team.size();
-    engine_.team.run([&](int worker) {
-      const Share part = share(outputs_, team, worker);
+    run([&](int worker) {
+      const Share part = share(outputs_, threads_, worker);
       const Index o = part.begin;
       hot_.gradient(
-          {batch_, part.size(), static_cast<T*>(args.dy) + o,
-           activation_.relu ? static_cast<const T*>(args.y) + o : nullptr, outputs_,
-           static_cast<T>(activation_.negative_slope), shared + gradient_at_ + o, gradient_pitch_, nullptr});
+          {batch_,
+           part.size(),
+           static_cast<T*>(args.dy) + o,
+           activation_.relu ? static_cast<const T*>(args.y) + o : nullptr,
+           outputs_,
+           static_cast<T>(activation_.negative_slope),
+           shared + gradient_at_ + o,
+           gradient_pitch_,
+           nullptr});
       if (args.dbias) bias_gradient(args, part, shared + gradient_at_);
     });
     if (!args.dweights && !args.dx) return;
     const Index unit = 2 * hot_.lanes;
-    engine_.team.run([&](int worker) {
-      const Share units = share((inputs_ + unit - 1) / unit, team, worker);
+    run([&](int worker) {
+      const Share units = share((inputs_ + unit - 1) / unit, threads_, worker);
       const Index end = std::min(units.end * unit, inputs_);
       T* const block = shared + blocks_at_ + worker * block_size_;
       for (Index i = units.begin * unit; i < end; i += block_columns_) {
@@ -100,12 +111,26 @@ class InnerProduct final : public Linear {
     return std::min(count, std::max<Index>(kBlockBytes / (columns * static_cast<Index>(sizeof(T))), 64));
   }
 
+  template <class F>
+  void run(F&& f) {
+    if (threads_ == 1) {
+      f(0);
+    } else {
+      engine_.team.run(f);
+    }
+  }
+
   void forward_dots(Share part, const T* x, const T* weights, const T* bias, T* y) const {
-    for (Index n = 0; n < batch_; ++n) {
-      T* const row = y + n * outputs_ + part.begin;
-      hot_.dot(part.size(), inputs_, weights + part.begin * inputs_, inputs_, x + n * inputs_, row);
-      if (bias) hot_.axpy(part.size(), T(1), bias + part.begin, row);
-      if (activation_.relu) hot_.relu(part.size(), static_cast<T>(activation_.negative_slope), row, row);
+    // Few enough rows of the weights to stay in the cache while the batch passes by.
+    constexpr Index kRows = 16;
+    for (Index o = part.begin; o < part.end; o += kRows) {
+      const Index rows = std::min(kRows, part.end - o);
+      for (Index n = 0; n < batch_; ++n) {
+        T* const out = y + n * outputs_ + o;
+        hot_.dot(rows, inputs_, weights + o * inputs_, inputs_, x + n * inputs_, out);
+        if (bias) hot_.axpy(rows, T(1), bias + o, out);
+        if (activation_.relu) hot_.relu(rows, static_cast<T>(activation_.negative_slope), out, out);
+      }
     }
   }
 
@@ -187,6 +212,7 @@ class InnerProduct final : public Linear {
   const HotTable<T>& hot_;
   Index batch_, inputs_, outputs_;
   Activation activation_;
+  int threads_;
   /// With few examples the vectors lie along the inputs, else along the batch.
   bool by_dots_;
   Index batch_pitch_, gradient_pitch_, block_columns_, block_outputs_;

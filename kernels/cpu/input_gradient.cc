@@ -35,7 +35,7 @@ InputGradient<T>::InputGradient(const Engine& engine, const ConvolutionShape& sh
   // Summing columns costs as much as a few tenths of the product; beyond that the larger product is dearer.
   const auto turned = turned_shape(shape);
   if (turned && static_cast<double>(shape.height * shape.width) <= 1.3 * static_cast<double>(positions)) {
-    turned_.emplace(engine, *turned);
+    turned_.emplace(engine, *turned, true);
     layout_.add(turned_->scratch_size());
     return;
   }
@@ -103,8 +103,21 @@ void InputGradient<T>::fold(Index channels, const T* columns, T* dx) const {
   const Index out_h = s.out_h(), out_w = s.out_w();
   if (s.stride_h == 1 && s.stride_w == 1) {
     hot_.fold(
-        {columns, pitch_, channels, s.height, s.width, out_h, out_w, s.kernel_h, s.kernel_w, s.pad_h, s.pad_w,
-         s.dilation_h, s.dilation_w, mask_.data() + mask_begin_, dx});
+        {columns,
+         pitch_,
+         channels,
+         s.height,
+         s.width,
+         out_h,
+         out_w,
+         s.kernel_h,
+         s.kernel_w,
+         s.pad_h,
+         s.pad_w,
+         s.dilation_h,
+         s.dilation_w,
+         mask_.data() + mask_begin_,
+         dx});
     return;
   }
   std::fill_n(dx, channels * s.height * s.width, T(0));

@@ -23,8 +23,13 @@ class LrnPlan : public Lrn {
         hot_(table<T>(engine)),
         shape_(shape),
         pixels_(shape.height * shape.width),
-        args_{shape.channels, pixels_, shape.local_size, static_cast<T>(shape.alpha / static_cast<double>(window)),
-              static_cast<T>(shape.beta), static_cast<T>(shape.k)},
+        args_{
+            shape.channels,
+            pixels_,
+            shape.local_size,
+            static_cast<T>(shape.alpha / static_cast<double>(window)),
+            static_cast<T>(shape.beta),
+            static_cast<T>(shape.k)},
         room_size_(round_up(room, 64)),
         room_(static_cast<std::size_t>(room_size_ * engine.team.size())) {}
 
@@ -57,8 +62,12 @@ class LrnAcross final : public LrnPlan<T> {
     this->for_items(this->shape_.batch * blocks_, [&](Index item, T*) {
       const Piece piece = piece_of(item);
       this->hot_.lrn_across(
-          this->args_, piece.begin, piece.end, static_cast<const T*>(x) + piece.image,
-          static_cast<T*>(y) + piece.image, static_cast<T*>(state) + piece.image);
+          this->args_,
+          piece.begin,
+          piece.end,
+          static_cast<const T*>(x) + piece.image,
+          static_cast<T*>(y) + piece.image,
+          static_cast<T*>(state) + piece.image);
     });
   }
 
@@ -66,9 +75,15 @@ class LrnAcross final : public LrnPlan<T> {
     this->for_items(this->shape_.batch * blocks_, [&](Index item, T* room) {
       const Piece piece = piece_of(item);
       this->hot_.lrn_across_backward(
-          this->args_, piece.begin, piece.end, static_cast<const T*>(x) + piece.image,
-          static_cast<const T*>(y) + piece.image, static_cast<const T*>(state) + piece.image,
-          static_cast<const T*>(dy) + piece.image, static_cast<T*>(dx) + piece.image, room);
+          this->args_,
+          piece.begin,
+          piece.end,
+          static_cast<const T*>(x) + piece.image,
+          static_cast<const T*>(y) + piece.image,
+          static_cast<const T*>(state) + piece.image,
+          static_cast<const T*>(dy) + piece.image,
+          static_cast<T*>(dx) + piece.image,
+          room);
     });
   }
 
@@ -79,8 +94,7 @@ class LrnAcross final : public LrnPlan<T> {
   };
   Piece piece_of(Index item) const {
     const Index begin = item % blocks_ * kBlock;
-    return {
-        item / blocks_ * this->shape_.channels * this->pixels_, begin, std::min(begin + kBlock, this->pixels_)};
+    return {item / blocks_ * this->shape_.channels * this->pixels_, begin, std::min(begin + kBlock, this->pixels_)};
   }
 
   Index blocks_;

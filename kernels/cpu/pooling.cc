@@ -15,8 +15,18 @@ class PoolingPlan : public Pooling {
         planes_(shape.batch * shape.channels),
         pixels_(shape.height * shape.width),
         outputs_(shape.out_h * shape.out_w),
-        row_args_{nullptr,        shape.height,   shape.width, shape.out_h, shape.out_w, shape.kernel_h, shape.kernel_w,
-                  shape.stride_h, shape.stride_w, shape.pad_h, shape.pad_w} {}
+        row_args_{
+            nullptr,
+            shape.height,
+            shape.width,
+            shape.out_h,
+            shape.out_w,
+            shape.kernel_h,
+            shape.kernel_w,
+            shape.stride_h,
+            shape.stride_w,
+            shape.pad_h,
+            shape.pad_w} {}
 
   template <class F>
   void for_planes(F&& f) {
@@ -49,8 +59,11 @@ class MaxPooling2x2 final : public PoolingPlan<T> {
     this->for_planes([&](Index plane) {
       const Index at = plane * this->outputs_;
       this->hot_.max_pool_2x2(
-          this->row_args_.out_h, this->row_args_.out_w, this->row_args_.width,
-          static_cast<const T*>(x) + plane * this->pixels_, static_cast<T*>(y) + at,
+          this->row_args_.out_h,
+          this->row_args_.out_w,
+          this->row_args_.width,
+          static_cast<const T*>(x) + plane * this->pixels_,
+          static_cast<T*>(y) + at,
           mask ? static_cast<std::uint8_t*>(mask) + at : nullptr);
     });
   }
@@ -59,8 +72,12 @@ class MaxPooling2x2 final : public PoolingPlan<T> {
     this->for_planes([&](Index plane) {
       const Index at = plane * this->outputs_;
       this->hot_.max_pool_2x2_backward(
-          this->row_args_.out_h, this->row_args_.out_w, this->row_args_.height, this->row_args_.width,
-          static_cast<const T*>(dy) + at, static_cast<const std::uint8_t*>(mask) + at,
+          this->row_args_.out_h,
+          this->row_args_.out_w,
+          this->row_args_.height,
+          this->row_args_.width,
+          static_cast<const T*>(dy) + at,
+          static_cast<const std::uint8_t*>(mask) + at,
           static_cast<T*>(dx) + plane * this->pixels_);
     });
   }
@@ -69,8 +86,7 @@ class MaxPooling2x2 final : public PoolingPlan<T> {
 template <class T>
 class MaxPooling final : public PoolingPlan<T> {
  public:
-  MaxPooling(Engine& engine, const PoolingShape& shape)
-      : PoolingPlan<T>(engine, shape) {}
+  MaxPooling(Engine& engine, const PoolingShape& shape) : PoolingPlan<T>(engine, shape) {}
 
   std::size_t mask_bytes() const override {
     return static_cast<std::size_t>(this->planes_ * this->outputs_) * sizeof(std::int32_t);
@@ -80,7 +96,9 @@ class MaxPooling final : public PoolingPlan<T> {
     this->for_planes([&](Index plane) {
       const Index at = plane * this->outputs_;
       this->hot_.max_pool(
-          this->plane_args(x, plane), static_cast<T*>(y) + at, mask ? static_cast<std::int32_t*>(mask) + at : nullptr);
+          this->plane_args(x, plane),
+          static_cast<T*>(y) + at,
+          mask ? static_cast<std::int32_t*>(mask) + at : nullptr);
     });
   }
 
@@ -114,7 +132,8 @@ class AveragePooling final : public PoolingPlan<T> {
   void backward(const void* dy, const void*, void* dx) override {
     this->for_planes([&](Index plane) {
       this->hot_.average_pool_backward(
-          this->row_args_, static_cast<const T*>(dy) + plane * this->outputs_,
+          this->row_args_,
+          static_cast<const T*>(dy) + plane * this->outputs_,
           static_cast<T*>(dx) + plane * this->pixels_);
     });
   }

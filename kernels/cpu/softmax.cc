@@ -97,10 +97,10 @@ void softmax_loss_backward(
   });
 }
 
-#define SPARKNET_SOFTMAX(T)                                                                                         \
-  template void softmax(Engine&, const SoftmaxShape&, const T*, T*);                                                \
-  template void softmax_backward(Engine&, const SoftmaxShape&, const T*, const T*, T*);                             \
-  template LossResult softmax_loss(const SoftmaxShape&, const T*, const T*, bool, Index);                           \
+#define SPARKNET_SOFTMAX(T)                                                               \
+  template void softmax(Engine&, const SoftmaxShape&, const T*, T*);                      \
+  template void softmax_backward(Engine&, const SoftmaxShape&, const T*, const T*, T*);   \
+  template LossResult softmax_loss(const SoftmaxShape&, const T*, const T*, bool, Index); \
   template void softmax_loss_backward(Engine&, const SoftmaxShape&, const T*, const T*, bool, Index, T, T*);
 SPARKNET_SOFTMAX(float)
 SPARKNET_SOFTMAX(double)

@@ -43,22 +43,30 @@ WeightGradient<T>::WeightGradient(const Engine& engine, const ConvolutionShape& 
 }
 
 template <class T>
-void WeightGradient<T>::run(
-    Index image, const T* x, T* dy, const T* gradient, bool start, T* sums, T* scratch) const {
+void WeightGradient<T>::run(Index image, const T* x, T* dy, const T* gradient, bool start, T* sums, T* scratch) const {
   const Index pixels = shape_.height * shape_.width;
   for (Index group = 0; group < shape_.group; ++group) {
     const Index number = image * shape_.group + group;
     const Index behind = (shape_.batch * shape_.group - 1 - number) * channels_ * pixels;
     for (Index band = 0; band < window_.bands(); ++band) {
-      const auto source =
-          window_.source(x + number * channels_ * pixels, behind, band, scratch + padded_at_);
+      const auto source = window_.source(x + number * channels_ * pixels, behind, band, scratch + padded_at_);
       const Index positions = window_.band_rows(band) * shape_.out_w();
       T* const patches = scratch + patches_at_;
       hot_.patches(
-          {source.data, source.plane, channels_, rows_ ? Index{1} : shape_.kernel_h,
-           shape_.dilation_h * window_.padded_width(), shape_.kernel_w, shape_.dilation_w, shape_.stride_w,
-           shape_.stride_h * window_.padded_width(), rows_ ? source.rows : nullptr,
-           rows_ ? source.row_count : window_.band_rows(band), shape_.out_w(), patches, patch_pitch_});
+          {source.data,
+           source.plane,
+           channels_,
+           rows_ ? Index{1} : shape_.kernel_h,
+           shape_.dilation_h * window_.padded_width(),
+           shape_.kernel_w,
+           shape_.dilation_w,
+           shape_.stride_w,
+           shape_.stride_h * window_.padded_width(),
+           rows_ ? source.rows : nullptr,
+           rows_ ? source.row_count : window_.band_rows(band),
+           shape_.out_w(),
+           patches,
+           patch_pitch_});
 
       const T* rows = gradient ? gradient + group * outputs_ * gradient_pitch_ : scratch + gradient_at_;
       if (!gradient) {
@@ -92,7 +100,8 @@ void WeightGradient<T>::reduce(Index o, const T* sums, int count, bool accumulat
     for (Index j = 0; j < length_; ++j) {
       T total = from[j];
       for (int thread = 1; thread < count; ++thread) total += from[thread * sum_size() + j];
-      const Index k = rows_ ? (j / shape_.kernel_w * shape_.kernel_h + part) * shape_.kernel_w + j % shape_.kernel_w : j;
+      const Index k =
+          rows_ ? (j / shape_.kernel_w * shape_.kernel_h + part) * shape_.kernel_w + j % shape_.kernel_w : j;
       out[k] = accumulate ? out[k] + total : total;
     }
   }
