@@ -109,8 +109,10 @@ TEST_CASE("what a refused snapshot says") {
         }) == name + ": is of a run with seed 1, and this one has seed 2");
   CHECK(message_of([&] {
           solver.restore(dir / "none.snap");
-        }) == (dir / "none.snap").string() + ": is no file that can be read; a snapshot was expected");
-  CHECK(message_of([&] { solver.restore(dir.path()); }).find("is no file that can be read") != std::string::npos);
+        }) == (dir / "none.snap").string() + ": there is no such file");
+  CHECK(message_of([&] {
+          solver.restore(dir.path());
+        }).find("this is a folder, and a file is wanted") != std::string::npos);
   write(dir / "b.snap", "PK\x03\x04 something else");
   CHECK(message_of([&] {
           solver.restore(dir / "b.snap");

@@ -156,8 +156,7 @@ Data find_data(const Arguments& a) {
                                  : "there is no such folder"));
   return rendered(
       "data: no MNIST in data/mnist (scripts/fetch_mnist.sh fetches it, --data says where it is), so training on "
-      "digits "
-      "rendered here");
+      "digits rendered here");
 }
 
 volatile std::sig_atomic_t caught_signal = 0;

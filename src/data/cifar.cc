@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "src/data/check.h"
-#include "src/data/file.h"
+#include "src/io/file.h"
 
 namespace sparknet {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "src/data/check.h"
-#include "src/data/file.h"
+#include "src/io/file.h"
 
 namespace sparknet {
 namespace {

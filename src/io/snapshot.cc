@@ -1,11 +1,11 @@
 #include "src/io/snapshot.h"
 
 #include <cstring>
-#include <fstream>
 #include <string_view>
 
 #include "src/io/atomic_file.h"
 #include "src/io/bytes.h"
+#include "src/io/file.h"
 
 namespace sparknet::detail {
 namespace {
@@ -27,18 +27,6 @@ void read_values(ByteReader& in, WeightCollection& weights) {
     Tensor values = weights.tensor(i);
     std::memcpy(values.raw(), in.raw(values.bytes(), "the values of a parameter").data(), values.bytes());
   }
-}
-
-std::vector<std::byte> read_file(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary | std::ios::ate);
-  const std::streamoff size = in ? static_cast<std::streamoff>(in.tellg()) : -1;
-  if (size < 0 || std::filesystem::is_directory(file))
-    throw DataError(file.string(), -1, "is no file that can be read; a snapshot was expected");
-  std::vector<std::byte> bytes(static_cast<std::size_t>(size));
-  in.seekg(0);
-  in.read(reinterpret_cast<char*>(bytes.data()), size);
-  if (!in) throw DataError(file.string(), in.gcount(), "cannot be read further");
-  return bytes;
 }
 
 Snapshot read_body(ByteReader& in) {
@@ -150,7 +138,8 @@ Snapshot parse_snapshot(const std::string& file, std::span<const std::byte> byte
 }
 
 Snapshot read_snapshot(const std::filesystem::path& file) {
-  return parse_snapshot(file.string(), read_file(file));
+  const File content(file);
+  return parse_snapshot(content.name(), std::as_bytes(std::span(content.data(), content.size())));
 }
 
 }  // namespace sparknet::detail

@@ -1,4 +1,4 @@
-#include "src/data/file.h"
+#include "src/io/file.h"
 
 #include <fmt/format.h>
 
