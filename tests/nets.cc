@@ -50,6 +50,49 @@ NetParam branching_net(Dim batch) {
       SoftmaxWithLoss{"side_loss", {"side", "label"}, {.loss_weight = 0.3}});
 }
 
+NetParam random_net(Dim batch, std::uint64_t seed) {
+  Random random(seed, 78);
+  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random.below(n)); };
+  struct Blob {
+    std::string name;
+    Dim channels;
+  };
+  std::vector<Blob> blobs{{"data", 2}};
+  NetParam net("random " + std::to_string(seed), RDDLayer{"data", {batch, 2, 8, 8}}, RDDLayer{"label", {batch}});
+  const auto pick = [&] { return blobs[blobs.size() - 1 - below(std::min<std::size_t>(blobs.size(), 3))]; };
+  for (std::size_t i = 3 + below(9); i > 0; --i) {
+    const std::string name = "layer" + std::to_string(blobs.size());
+    const Blob a = pick(), b = pick();
+    Dim channels = a.channels;
+    switch (below(9)) {
+      case 0:
+      case 1:
+        channels = 1 + static_cast<Dim>(below(4));
+        net.add(ConvolutionLayer{name, {a.name}, {.kernel = 3, .num_output = channels, .pad = 1}});
+        break;
+      case 2:
+      case 3: net.add(ReLULayer{name, {a.name}, {.negative_slope = below(2) ? 0.0 : 0.2}}); break;
+      case 4: net.add(DropoutLayer{name, {a.name}, {.ratio = 0.3}}); break;
+      case 5: net.add(LRNLayer{name, {a.name}, {.local_size = 3, .alpha = 0.1}}); break;
+      case 6: net.add(PoolingLayer{name, {a.name}, {.kernel = 3, .stride = 1, .pad = 1}}); break;
+      case 7:
+        if (a.channels == b.channels && a.name != b.name) {
+          net.add(EltwiseLayer{name, {a.name, b.name}});
+          break;
+        }
+        [[fallthrough]];
+      default: channels = a.channels + b.channels; net.add(ConcatLayer{name, {a.name, b.name}});
+    }
+    blobs.push_back({name, channels});
+  }
+  for (std::size_t i = 0; i < 1 + below(2); ++i) {
+    const std::string number = std::to_string(i);
+    net.add(InnerProductLayer{"ip" + number, {i == 0 ? blobs.back().name : pick().name}, {.num_output = 5}})
+        .add(SoftmaxWithLoss{"loss" + number, {"ip" + number, "label"}});
+  }
+  return net;
+}
+
 SourcePtr random_examples(Dim count, const Shape& shape, std::uint64_t seed) {
   Shape data_shape{count};
   for (const Dim d : shape) data_shape.push_back(d);
