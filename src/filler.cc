@@ -8,15 +8,6 @@
 namespace sparknet {
 namespace {
 
-const char* name_of(VarianceNorm norm) {
-  switch (norm) {
-    case VarianceNorm::FanIn: return "fan_in";
-    case VarianceNorm::FanOut: return "fan_out";
-    case VarianceNorm::Average: return "average";
-  }
-  return "";
-}
-
 Dim first_dim(const Shape& shape) {
   return shape.empty() ? 1 : shape[0];
 }
@@ -34,7 +25,7 @@ double fan(const Shape& shape, VarianceNorm norm) {
 }
 
 void require_fit(bool ok, const Filler& filler, const Shape& shape, const std::string& why) {
-  if (!ok) throw ShapeError(fmt::format("filler {} does not fit {}: {}", to_string(filler), to_string(shape), why));
+  if (!ok) throw ShapeError(fmt::format("{} does not fit {}: {}", to_text(filler), to_string(shape), why));
 }
 
 template <class T>
@@ -127,23 +118,25 @@ Filler Filler::bilinear() {
   return {.type = Type::Bilinear};
 }
 
-std::string to_string(const Filler& filler) {
-  const auto with_norm = [&](const char* name) {
-    return filler.variance_norm == VarianceNorm::FanIn
-               ? std::string(name)
-               : fmt::format("{}(variance_norm = {})", name, name_of(filler.variance_norm));
+std::string to_text(const Filler& filler) {
+  const auto norm = [&](const char* name) {
+    switch (filler.variance_norm) {
+      case VarianceNorm::FanIn: return fmt::format("Filler::{}()", name);
+      case VarianceNorm::FanOut: return fmt::format("Filler::{}(VarianceNorm::FanOut)", name);
+      case VarianceNorm::Average: return fmt::format("Filler::{}(VarianceNorm::Average)", name);
+    }
+    return std::string();
   };
   switch (filler.type) {
-    case Filler::Type::Constant: return fmt::format("constant(value = {})", filler.value);
-    case Filler::Type::Uniform: return fmt::format("uniform(min = {}, max = {})", filler.min, filler.max);
-    case Filler::Type::Gaussian: {
-      const std::string sparse = filler.sparse < 0 ? "" : fmt::format(", sparse = {}", filler.sparse);
-      return fmt::format("gaussian(mean = {}, std = {}{})", filler.mean, filler.std, sparse);
-    }
-    case Filler::Type::PositiveUnitball: return "positive_unitball";
-    case Filler::Type::Xavier: return with_norm("xavier");
-    case Filler::Type::Msra: return with_norm("msra");
-    case Filler::Type::Bilinear: return "bilinear";
+    case Filler::Type::Constant: return fmt::format("Filler::constant({})", filler.value);
+    case Filler::Type::Uniform: return fmt::format("Filler::uniform({}, {})", filler.min, filler.max);
+    case Filler::Type::Gaussian:
+      return filler.sparse < 0 ? fmt::format("Filler::gaussian({}, {})", filler.mean, filler.std)
+                               : fmt::format("Filler::gaussian({}, {}, {})", filler.mean, filler.std, filler.sparse);
+    case Filler::Type::PositiveUnitball: return "Filler::positive_unitball()";
+    case Filler::Type::Xavier: return norm("xavier");
+    case Filler::Type::Msra: return norm("msra");
+    case Filler::Type::Bilinear: return "Filler::bilinear()";
   }
   return {};
 }

@@ -35,29 +35,6 @@ std::string to_text(const Shape& value) {
   return fmt::format("{{{}}}", fmt::join(value, ", "));
 }
 
-std::string to_text(const Filler& value) {
-  const auto norm = [&](const char* name) {
-    switch (value.variance_norm) {
-      case VarianceNorm::FanIn: return fmt::format("Filler::{}()", name);
-      case VarianceNorm::FanOut: return fmt::format("Filler::{}(VarianceNorm::FanOut)", name);
-      case VarianceNorm::Average: return fmt::format("Filler::{}(VarianceNorm::Average)", name);
-    }
-    return std::string();
-  };
-  switch (value.type) {
-    case Filler::Type::Constant: return fmt::format("Filler::constant({})", value.value);
-    case Filler::Type::Uniform: return fmt::format("Filler::uniform({}, {})", value.min, value.max);
-    case Filler::Type::Gaussian:
-      return value.sparse < 0 ? fmt::format("Filler::gaussian({}, {})", value.mean, value.std)
-                              : fmt::format("Filler::gaussian({}, {}, {})", value.mean, value.std, value.sparse);
-    case Filler::Type::PositiveUnitball: return "Filler::positive_unitball()";
-    case Filler::Type::Xavier: return norm("xavier");
-    case Filler::Type::Msra: return norm("msra");
-    case Filler::Type::Bilinear: return "Filler::bilinear()";
-  }
-  return {};
-}
-
 bool LayerParam::in_phase(Phase phase) const {
   const auto only = include();
   return !only || (*only == Include::Train) == (phase == Phase::Train);

@@ -41,8 +41,8 @@ struct Filler {
   bool operator==(const Filler&) const = default;
 };
 
-/// "xavier", "gaussian(mean = 0, std = 0.01)", ...
-std::string to_string(const Filler& filler);
+/// As it is written in the DSL: "Filler::gaussian(0, 0.01)".
+std::string to_text(const Filler& filler);
 
 /// Fills a floating-point parameter. Its fans are Caffe's: fan_in = count / dim 0, fan_out = count / dim 1.
 /// Throws ShapeError where the filler does not fit the shape.

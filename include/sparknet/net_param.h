@@ -70,7 +70,6 @@ std::string to_text(double value);
 std::string to_text(const std::string& value);
 std::string to_text(const Size2& value);
 std::string to_text(const Multipliers& value);
-std::string to_text(const Filler& value);
 std::string to_text(const std::vector<double>& value);
 std::string to_text(const Shape& value);
 template <std::integral T>
