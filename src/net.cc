@@ -75,6 +75,12 @@ std::string Net::dot() const {
   return plan_->dot();
 }
 
+Dim Net::batch_size() const {
+  if (plan_->inputs.empty()) return 1;
+  const Shape& shape = plan_->blobs[plan_->inputs[0]].shape;
+  return shape.empty() ? 1 : shape[0];
+}
+
 std::vector<std::string> Net::blob_names() const {
   std::vector<std::string> names;
   for (const Plan::Blob& blob : plan_->blobs) names.push_back(blob.name);

@@ -176,6 +176,19 @@ Net& Solver::test_net() {
   return *s.test_net;
 }
 
+void Solver::set_iteration(std::int64_t iteration) {
+  if (iteration < 0) throw Error(fmt::format("there is no iteration {}", iteration));
+  state_->iteration = iteration;
+}
+
+std::int64_t Solver::examples_per_step() const {
+  return state_->net.batch_size() * state_->param.iter_size;
+}
+
+void Solver::reset_history() {
+  for (Tensor& slot : state_->history) slot.fill(0);
+}
+
 double Solver::step(std::int64_t count) {
   double loss = 0;
   for (std::int64_t i = 0; i < count; ++i) loss = state_->step();

@@ -48,6 +48,8 @@ class Net {
   const NetParam& param() const;
   const NetOptions& options() const;
   int threads() const;
+  /// The first dimension of the first input; 1 where there is none.
+  Dim batch_size() const;
 
   /// Feeds every RDDLayer from the column of its name, a batch for each forward pass. SparkNet's setTrainingData.
   void set_data(SourcePtr source, FeedOptions options = {});

@@ -97,10 +97,16 @@ class Solver {
   void solve();
 
   std::int64_t iteration() const;
+  /// Counts on from another iteration, as where others have trained meanwhile; the learning rate follows it.
+  void set_iteration(std::int64_t iteration);
+  /// The examples that one iteration sees: the batch, the first dimension of the first input, times iter_size.
+  std::int64_t examples_per_step() const;
   /// The learning rate of the next iteration.
   double rate() const;
   /// The update rule's memory: slot number `slot` for the whole parameter arena.
   Tensor history(int slot = 0) const;
+  /// Makes the history what it is before the first step.
+  void reset_history();
 
   /// Writes everything a run needs to go on bit for bit: weights, history, iteration, losses, random state and data
   /// cursor. Atomic: a file of the name is always a whole one. Throws DataError where it cannot be written.

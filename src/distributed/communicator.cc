@@ -1,0 +1,141 @@
+#include "sparknet/distributed/communicator.h"
+
+#include <fmt/format.h>
+
+#include <condition_variable>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "sparknet/error.h"
+
+namespace sparknet {
+namespace {
+
+/// Where the members of one process meet.
+class Meeting {
+ public:
+  explicit Meeting(int size) : given(static_cast<std::size_t>(size)), size_(size) {}
+
+  /// Returns when all members have called it; throws where one of them is gone.
+  void wait() {
+    std::unique_lock lock(mutex_);
+    if (broken_) fail();
+    if (++waiting_ == size_) {
+      waiting_ = 0;
+      ++turn_;
+      lock.unlock();
+      changed_.notify_all();
+      return;
+    }
+    const auto turn = turn_;
+    changed_.wait(lock, [&] { return turn_ != turn || broken_; });
+    if (turn_ == turn) fail();
+  }
+
+  void leave_broken() {
+    {
+      const std::lock_guard lock(mutex_);
+      broken_ = true;
+    }
+    changed_.notify_all();
+  }
+
+  /// What each member brought, between two waits.
+  std::vector<Tensor*> given;
+
+ private:
+  [[noreturn]] static void fail() { throw Error("another worker of the group failed, so this one cannot go on"); }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int size_, waiting_ = 0;
+  std::uint64_t turn_ = 0;
+  bool broken_ = false;
+};
+
+class ThreadCommunicator final : public Communicator {
+ public:
+  ThreadCommunicator(Meeting& meeting, int rank) : meeting_(meeting), rank_(rank) {}
+
+  int rank() const override { return rank_; }
+  int size() const override { return static_cast<int>(meeting_.given.size()); }
+
+  void broadcast(Tensor& values, int root) override {
+    bring(values);
+    if (rank_ != root) {
+      const Tensor& source = *meeting_.given.at(static_cast<std::size_t>(root));
+      require_same(values, source, root);
+      values.copy_from(source);
+    }
+    meeting_.wait();
+  }
+
+  void all_reduce_sum(Tensor& values) override {
+    bring(values);
+    for (int other = 0; other < size(); ++other)
+      require_same(values, *meeting_.given[static_cast<std::size_t>(other)], other);
+    // Each member sums its share of the elements over all members, in the order of the ranks; nobody writes what
+    // another still reads, as the shares do not meet.
+    const Dim count = values.count(), begin = count * rank_ / size(), end = count * (rank_ + 1) / size();
+    const Shape from(begin), to(end);
+    Tensor first = meeting_.given[0]->flatten().subarray(from, to);
+    for (std::size_t other = 1; other < meeting_.given.size(); ++other)
+      first.add(meeting_.given[other]->flatten().subarray(from, to));
+    meeting_.wait();
+    if (rank_ != 0) values.copy_from(*meeting_.given[0]);
+    meeting_.wait();
+  }
+
+ private:
+  void bring(Tensor& values) {
+    if (!values.is_contiguous()) throw ShapeError("a communicator takes dense tensors; copy() this one first");
+    meeting_.given[static_cast<std::size_t>(rank_)] = &values;
+    meeting_.wait();
+  }
+
+  void require_same(const Tensor& mine, const Tensor& theirs, int other) const {
+    if (mine.shape() != theirs.shape() || mine.dtype() != theirs.dtype())
+      throw ShapeError(fmt::format(
+          "worker {} brings a tensor {} {} and worker {} one {} {}",
+          rank_,
+          to_string(mine.dtype()),
+          to_string(mine.shape()),
+          other,
+          to_string(theirs.dtype()),
+          to_string(theirs.shape())));
+  }
+
+  Meeting& meeting_;
+  int rank_;
+};
+
+}  // namespace
+
+void run_on_threads(int workers, const std::function<void(Communicator&)>& work) {
+  if (workers < 1) throw Error(fmt::format("a group of {} workers cannot do anything", workers));
+  Meeting meeting(workers);
+  std::mutex mutex;
+  std::exception_ptr first;
+  const auto run = [&](int rank) {
+    ThreadCommunicator communicator(meeting, rank);
+    try {
+      work(communicator);
+    } catch (...) {
+      {
+        const std::lock_guard lock(mutex);
+        if (!first) first = std::current_exception();
+      }
+      meeting.leave_broken();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int rank = 1; rank < workers; ++rank) threads.emplace_back(run, rank);
+  run(0);
+  for (std::thread& thread : threads) thread.join();
+  if (first) std::rethrow_exception(first);
+}
+
+}  // namespace sparknet

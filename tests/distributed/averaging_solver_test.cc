@@ -1,0 +1,273 @@
+#include "sparknet/distributed/averaging_solver.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "sparknet/layers/inner_product.h"
+#include "sparknet/layers/rdd.h"
+#include "sparknet/layers/softmax_with_loss.h"
+#include "tests/nets.h"
+
+using namespace sparknet;
+using namespace sparknet::testing;
+
+namespace {
+
+NetParam small_net(Dim batch) {
+  return NetParam(
+      "small",
+      RDDLayer{"data", {batch, 6}},
+      RDDLayer{"label", {batch}},
+      InnerProductLayer{"hidden", {"data"}, {.num_output = 7}},
+      InnerProductLayer{"ip", {"hidden"}, {.num_output = 5}},
+      SoftmaxWithLoss{"loss", {"ip", "label"}});
+}
+
+const SolverParam momentum{
+    .base_lr = 0.05,
+    .lr_policy = lr_policy::Inv{.gamma = 0.01, .power = 0.75},
+    .momentum = 0.9,
+    .weight_decay = 0.001,
+    .max_iter = 40};
+
+/// Trains on `workers` threads and returns the weights of each.
+std::vector<WeightCollection> train(
+    int workers, const SolverParam& param, const NetParam& net, const AveragingOptions& options,
+    const std::function<SourcePtr(int rank)>& source, DType dtype = DType::F64,
+    const std::function<void(int rank, const RoundStats&)>& after_round = nullptr) {
+  std::vector<WeightCollection> weights(static_cast<std::size_t>(workers));
+  run_on_threads(workers, [&](Communicator& group) {
+    AveragingSolver solver(param, net, group, options, {.dtype = dtype, .threads = 1});
+    solver.solver().set_training_data(source(group.rank()));
+    solver.solve([&](const RoundStats& stats) {
+      if (after_round) after_round(group.rank(), stats);
+    });
+    weights[static_cast<std::size_t>(group.rank())] = solver.solver().net().weights();
+  });
+  return weights;
+}
+
+/// The examples that worker `rank` of `workers` sees where each batch of workers * batch is dealt out in pieces.
+SourcePtr dealt(SourcePtr all, int rank, int workers, Dim batch) {
+  return from_callback(all->columns(), all->size() / workers, [=](Dim index, std::span<std::byte* const> out) {
+    const Dim in_all = index / batch * batch * workers + rank * batch + index % batch;
+    for (std::size_t c = 0; c < out.size(); ++c)
+      std::memcpy(out[c], all->example(in_all, c, out[c]), all->columns()[c].bytes());
+  });
+}
+
+}  // namespace
+
+TEST_SUITE("threads") {
+  TEST_CASE("one worker is one machine, bit for bit") {
+    for (const Weighting weighting : {Weighting::Uniform, Weighting::Examples, Weighting::Steps}) {
+      Solver alone(momentum, branching_net(5), {.threads = 1});
+      alone.set_training_data(random_examples(33, {2, 8, 8}, 1));
+      alone.step(momentum.max_iter);
+      const auto averaged = train(
+          1,
+          momentum,
+          branching_net(5),
+          {.round = {.max_steps = 7}, .weighting = weighting},
+          [](int) {
+            return random_examples(33, {2, 8, 8}, 1);
+          },
+          DType::F32);
+      CHECK(averaged[0] == alone.net().weights());
+    }
+  }
+
+  TEST_CASE("rounds of one step on K workers are steps on a batch K times as large") {
+    for (const int workers : {2, 3, 4}) {
+      const Dim batch = 4;
+      const SourcePtr all = random_examples(batch * workers * 7, {6}, 1);
+      Solver large(momentum, small_net(batch * workers), {.dtype = DType::F64, .threads = 1});
+      large.set_training_data(all);
+      large.step(momentum.max_iter);
+      const auto averaged = train(workers, momentum, small_net(batch), {.round = {.max_steps = 1}}, [&](int rank) {
+        return dealt(all, rank, workers, batch);
+      });
+      for (const WeightCollection& weights : averaged) {
+        CHECK(weights == averaged[0]);
+        CHECK(equal(weights, large.net().weights(), 1e-12));
+      }
+    }
+  }
+
+  TEST_CASE("a round ends with the mean of what the workers would have made of it alone") {
+    const SolverParam plain{.base_lr = 0.05, .momentum = 0.9, .max_iter = 5};
+    const auto source = [](int rank) { return random_examples(40, {6}, 10 + static_cast<std::uint64_t>(rank)); };
+    std::vector<WeightCollection> alone;
+    for (const int rank : {0, 1, 2}) {
+      Solver solver(plain, small_net(4), {.dtype = DType::F64, .threads = 1});
+      solver.set_training_data(source(rank));
+      solver.step(5);
+      alone.push_back(solver.net().weights());
+    }
+    const auto averaged = train(3, plain, small_net(4), {.round = {.max_steps = 5}}, source);
+    CHECK(equal(averaged[2], mean(alone), 1e-15));
+  }
+
+  TEST_CASE("uneven workers count by their examples") {
+    // A worker of batch 6 and one of batch 2; one step each.
+    const SolverParam plain{.base_lr = 0.05, .max_iter = 1};
+    std::vector<WeightCollection> alone, together(2);
+    for (const Dim batch : {6, 2}) {
+      Solver solver(plain, small_net(batch), {.dtype = DType::F64, .threads = 1});
+      solver.set_training_data(random_examples(40, {6}, static_cast<std::uint64_t>(batch)));
+      solver.step();
+      alone.push_back(solver.net().weights());
+    }
+    run_on_threads(2, [&](Communicator& group) {
+      const Dim batch = group.rank() == 0 ? 6 : 2;
+      AveragingSolver solver(plain, small_net(batch), group, {}, {.dtype = DType::F64, .threads = 1});
+      solver.solver().set_training_data(random_examples(40, {6}, static_cast<std::uint64_t>(batch)));
+      solver.solve([](const RoundStats& stats) { CHECK(stats.examples == 8); });
+      together[static_cast<std::size_t>(group.rank())] = solver.solver().net().weights();
+    });
+    const Tensor expected = alone[0].arena() * 0.75 + alone[1].arena() * 0.25;
+    CHECK(equal(together[0].arena(), expected, 1e-15));
+    CHECK(together[0] == together[1]);
+  }
+
+  TEST_CASE("outer SGD follows its formula, with and without Nesterov's look-ahead") {
+    for (const bool nesterov : {false, true}) {
+      const SolverParam plain{.base_lr = 0.05, .max_iter = 12};
+      const OuterSgdOptions outer{.lr = 0.7, .momentum = 0.9, .nesterov = nesterov};
+      const auto averaged = train(
+          1,
+          plain,
+          small_net(4),
+          {.round = {.max_steps = 3}, .outer = [&] { return outer_sgd(outer); }},
+          [](int) { return random_examples(40, {6}, 1); });
+
+      Solver solver(plain, small_net(4), {.dtype = DType::F64, .threads = 1});
+      solver.set_training_data(random_examples(40, {6}, 1));
+      Tensor weights = solver.net().param_arena(), velocity(weights.shape(), DType::F64);
+      for (int round = 0; round < 4; ++round) {
+        const Tensor start = weights.copy();
+        solver.step(3);
+        const Tensor gradient = start - weights;
+        velocity = velocity * 0.9 + gradient;
+        const Tensor direction = nesterov ? gradient + velocity * 0.9 : velocity;
+        weights.copy_from(start - direction * 0.7);
+      }
+      CHECK(equal(averaged[0], solver.net().weights(), 1e-14));
+    }
+  }
+
+  TEST_CASE("plain averaging is outer SGD with lr 1 and no momentum") {
+    const auto source = [](int rank) { return random_examples(40, {6}, 10 + static_cast<std::uint64_t>(rank)); };
+    const AveragingOptions average{.round = {.max_steps = 5}};
+    AveragingOptions sgd = average;
+    sgd.outer = [] { return outer_sgd({}); };
+    CHECK(equal(
+        train(3, momentum, small_net(4), average, source)[0],
+        train(3, momentum, small_net(4), sgd, source)[0],
+        1e-13));
+  }
+
+  TEST_CASE("history is reset where that is asked for") {
+    const auto source = [](int) { return random_examples(40, {6}, 1); };
+    AveragingOptions options{.round = {.max_steps = 5}, .history = SolverHistory::Reset};
+    const auto averaged = train(1, momentum, small_net(4), options, source);
+    Solver solver(momentum, small_net(4), {.dtype = DType::F64, .threads = 1});
+    solver.set_training_data(source(0));
+    for (int round = 0; round < 8; ++round) {
+      solver.step(5);
+      solver.reset_history();
+    }
+    CHECK(averaged[0] == solver.net().weights());
+    options.history = SolverHistory::Keep;
+    CHECK_FALSE(train(1, momentum, small_net(4), options, source)[0] == averaged[0]);
+  }
+
+  TEST_CASE("a worker whose weights are not finite is left out and taken back in") {
+    std::vector<int> rejected;
+    std::vector<WeightCollection> weights(3);
+    run_on_threads(3, [&](Communicator& group) {
+      AveragingSolver solver(momentum, small_net(4), group, {.round = {.max_steps = 5}}, {.threads = 1});
+      solver.solver().set_training_data(random_examples(40, {6}, 1));
+      for (int round = 0; round < 4; ++round) {
+        if (round == 1 && group.rank() == 2)
+          solver.solver().net().param_arena().fill(std::numeric_limits<double>::quiet_NaN());
+        const RoundStats stats = solver.round();
+        CHECK(stats.steps == 15);
+        CHECK(std::isfinite(stats.loss));
+        if (group.rank() == 0) rejected.push_back(stats.rejected);
+      }
+      weights[static_cast<std::size_t>(group.rank())] = solver.solver().net().weights();
+    });
+    CHECK(rejected == std::vector<int>{0, 1, 0, 0});
+    CHECK(weights[2] == weights[0]);
+    CHECK(equal(weights[0], weights[0], 0));  // NaN would not equal itself
+  }
+
+  TEST_CASE("no finite worker at all is an error") {
+    CHECK_THROWS_WITH_AS(
+        train(
+            2,
+            {.base_lr = 1e30, .max_iter = 40},
+            small_net(4),
+            {.round = {.max_steps = 10}},
+            [](int) { return random_examples(40, {6}, 1); },
+            DType::F32),
+        "no worker's weights are finite after the round: the learning rate may be too high",
+        Error);
+  }
+
+  TEST_CASE("a worker that throws ends the group with its own error") {
+    CHECK_THROWS_WITH_AS(
+        train(
+            3,
+            momentum,
+            small_net(4),
+            {.round = {.max_steps = 5}},
+            [](int) { return random_examples(40, {6}, 1); },
+            DType::F64,
+            [](int rank, const RoundStats& stats) {
+              if (rank == 1 && stats.round == 2) throw Error("the disk of worker 1 is full");
+            }),
+        "the disk of worker 1 is full",
+        Error);
+  }
+
+  TEST_CASE("a round ends at the first limit, after one step at least") {
+    Solver solver(momentum, small_net(4), {.threads = 1});
+    solver.set_training_data(random_examples(40, {6}, 1));
+    CHECK(run_round(solver, {.max_steps = 3}).steps == 3);
+    CHECK(run_round(solver, {.max_steps = 100, .max_examples = 9}).steps == 3);
+    CHECK(run_round(solver, {.max_steps = 100, .max_examples = 9}).examples == 12);
+    CHECK(run_round(solver, {.max_steps = 1000000000, .max_time = std::chrono::milliseconds(20)}).steps < 1000000000);
+    CHECK(run_round(solver, {.max_steps = 0, .max_time = std::chrono::nanoseconds(1)}).steps == 1);
+    CHECK_THROWS_WITH_AS(
+        run_round(solver, {.max_steps = 0}),
+        "RoundPolicy: no limit is given, so the round would never end; set .max_steps, say",
+        Error);
+  }
+
+  TEST_CASE("the learning rate follows the worker that made the most steps") {
+    run_on_threads(2, [](Communicator& group) {
+      AveragingSolver solver(
+          momentum,
+          small_net(4),
+          group,
+          {.round = {.max_steps = group.rank() == 0 ? 3 : 5}},
+          {.threads = 1});
+      solver.solver().set_training_data(random_examples(40, {6}, 1));
+      CHECK(solver.round().steps == 8);
+      CHECK(solver.solver().iteration() == 5);
+    });
+  }
+
+  TEST_CASE("each worker gets its own part of the data") {
+    run_on_threads(3, [](Communicator& group) {
+      AveragingSolver solver(momentum, small_net(4), group, {}, {.threads = 1});
+      solver.set_training_data(random_examples(40, {6}, 1));
+      CHECK(solver.solver().net().feed()->source().size() == (group.rank() == 0 ? 14 : 13));
+    });
+  }
+}
