@@ -121,11 +121,16 @@ void Net::set_input(std::string_view name, const Tensor& value) {
     throw NetError(why, plan_->param.name, layer.name(), layer.where());
   }
   blob.data.copy_from(value.dtype() == blob.data.dtype() ? value : value.cast(blob.data.dtype()));
+  for (std::size_t i = 0; i < plan_->inputs.size(); ++i)
+    if (plan_->inputs[i] == index) plan_->input_given[i] = true;
 }
 
 double Net::forward() {
   Plan& plan = *plan_;
-  if (plan.feed) plan.feed->next(plan.input_tensors);
+  if (plan.feed)
+    plan.feed->next(plan.input_tensors);
+  else
+    plan.require_inputs();
   if (plan.options.phase == Phase::Train) ++plan.passes;
   double loss = 0;
   std::size_t i = 0;
@@ -216,6 +221,22 @@ void Net::set_weights(const WeightCollection& weights) {
     const Tensor value = weights.tensor(i);
     Tensor& target = plan_->param_tensors[i];
     target.copy_from(value.dtype() == target.dtype() ? value : value.cast(target.dtype()));
+  }
+}
+
+void Net::Plan::require_inputs() const {
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (input_given[i]) continue;
+    const std::string& name = blobs[inputs[i]].name;
+    throw NetError(
+        fmt::format(
+            "net \"{}\": nothing was given to input \"{}\"; call set_data(source), or set_input(\"{}\", batch)",
+            param.name,
+            name,
+            name),
+        param.name,
+        name,
+        nodes[blobs[inputs[i]].producer].param.where());
   }
 }
 

@@ -281,6 +281,10 @@ TEST_CASE("a label outside of the classes names the net, the layer and the examp
       SoftmaxWithLoss{"loss", {"data", "label"}});
   Net net(param, {.threads = 1});
   net.set_input("label", Tensor::from<float>({3}, {0, 4, 1}));
+  CHECK(
+      message_of([&] { net.forward(); }) ==
+      "net \"labels\": nothing was given to input \"data\"; call set_data(source), or set_input(\"data\", batch)");
+  net.set_input("data", Tensor(Shape{3, 4}));
   const std::string message = message_of([&] { net.forward(); });
   CHECK(
       message.find(

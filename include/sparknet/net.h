@@ -62,6 +62,7 @@ class Net {
   void set_input(std::string_view name, const Tensor& value);
 
   /// Runs all layers and returns the loss: the sum of loss_weight * loss over the loss layers, 0 where there is none.
+  /// Throws NetError where an input was neither set nor is fed, and where a layer refuses its numbers.
   double forward();
   /// Fills, or adds to, the gradients of all parameters; after a forward pass, in the training phase only.
   void backward();

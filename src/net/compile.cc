@@ -328,6 +328,7 @@ void Net::Plan::bind_blobs() {
     if (blob.diff_piece != none) blob.diff = tensor_at(blob.diff_piece, blob.shape);
   }
   for (const std::size_t input : inputs) input_tensors.push_back(blobs[input].data);
+  input_given.assign(inputs.size(), false);
 
   std::vector<bool> filled(blobs.size(), false);
   for (std::size_t i = nodes.size(); i-- > 0;) {

@@ -68,6 +68,7 @@ struct Net::Plan {
   NetError error(std::size_t node, std::string_view why) const;
   std::size_t find_blob(std::string_view name) const;
   Tensor read(std::string_view name, bool diff) const;
+  void require_inputs() const;
 
   std::string summary() const;
   std::string dot() const;
@@ -81,6 +82,7 @@ struct Net::Plan {
   std::map<std::string, std::size_t, std::less<>> blob_index;
   std::vector<std::size_t> inputs;
   std::vector<Tensor> input_tensors;
+  std::vector<bool> input_given;  // by set_input; without a feed all must be
   std::vector<std::string> outputs;
 
   std::vector<Lifetime> pieces;
