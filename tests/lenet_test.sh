@@ -39,6 +39,15 @@ is 0 "resumed from snaps/half_iter_10.snap at iteration 10" "${quick[@]}" --iter
 cmp snaps/run_iter_20.snap snaps/half_iter_20.snap || fail "the resumed run ended with different weights"
 is 0 "nothing is left to train" "${quick[@]}" --iterations 20 --seed 5 --resume snaps/run_iter_20.snap
 
+# Workers that are averaged: lines, tests and the end as for one, and the same bits again.
+is 0 "iteration 20: test accuracy" "${quick[@]}" --iterations 25 --display 10 --test-interval 10 --workers 3 --tau 4
+grep -qE '^iteration 12/25 ' out.txt || fail "no line after the round that passed iteration 10"
+grep -qE '^iteration 25: test accuracy' out.txt || fail "no test at the end"
+weights=$(grep '^weights' out/lenet.log)
+is 0 "test accuracy" "${quick[@]}" --iterations 25 --test-interval 0 --workers 3 --tau 4
+[[ $(grep '^weights' out/lenet.log) == "$weights" ]] || fail "equal runs of three workers ended with different weights"
+is 2 "lenet: --snapshot and --resume are for one worker, and --workers is 2" --workers 2 --snapshot x
+
 # Ctrl-C.
 "$lenet" "${quick[@]}" --iterations 1000000 --seed 5 --snapshot snaps/long >out.txt 2>&1 </dev/null &
 run=$!

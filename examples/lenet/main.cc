@@ -10,11 +10,13 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,6 +25,7 @@
 #include "lenet.h"
 #include "progress.h"
 #include "sparknet/data/mnist.h"
+#include "sparknet/distributed/averaging_solver.h"
 #include "sparknet/error.h"
 #include "sparknet/solver.h"
 
@@ -34,8 +37,9 @@ using Clock = std::chrono::steady_clock;
 
 struct Arguments {
   std::int64_t iterations = 10000, snapshot_every = 1000, display = 100, test_interval = 500;
+  std::int64_t tau = 10;
   Dim batch = 64;
-  int threads = 0;
+  int threads = 0, workers = 1;
   std::uint64_t seed = 1;
   std::string line, data, snapshot, resume, dot, output;
   bool rendered = false;
@@ -98,6 +102,8 @@ Arguments parse(int argc, char** argv) {
   option("--iterations", a.iterations, "N", "Steps to train (10000)")->check(at_least(0));
   option("--batch", a.batch, "N", "Examples in a step (64)")->check(at_least(1));
   option("--threads", a.threads, "N", "Threads that compute (all cores)")->check(at_least(1));
+  option("--workers", a.workers, "N", "Nets that train side by side and are averaged (1)")->check(at_least(1));
+  option("--tau", a.tau, "N", "Steps of each worker between two averages (10)")->check(at_least(1));
   option("--seed", a.seed, "N", "Of the weights and the order of the examples (1)")->check(at_least(0));
   option("--data", a.data, "DIR", "MNIST, in DIR or DIR/mnist ($SPARKNET_DATA_DIR/mnist, data/mnist)");
   app.add_flag("--rendered", a.rendered, "Train on digits drawn here, whatever --data says");
@@ -113,6 +119,10 @@ Arguments parse(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     std::exit(app.exit(error) == 0 ? 0 : 2);
+  }
+  if (a.workers > 1 && !(a.snapshot.empty() && a.resume.empty())) {
+    fmt::print(stderr, "lenet: --snapshot and --resume are for one worker, and --workers is {}\n", a.workers);
+    std::exit(2);
   }
   return a;
 }
@@ -193,6 +203,22 @@ Log open_log(const fs::path& file, bool append) {
   return log;
 }
 
+/// SparkNet's averaging SGD on threads. Worker 0 trains `first` and reports.
+void train_on_workers(
+    const Arguments& a, const NetOptions& net_options, const SourcePtr& source, const FeedOptions& feed, Solver& first,
+    const std::function<void(const RoundStats&)>& after_round) {
+  run_on_threads(a.workers, [&](Communicator& group) {
+    std::optional<Solver> own;
+    if (group.rank() > 0) own.emplace(first.param(), first.net().param(), net_options);
+    AveragingSolver averaging(own ? *own : first, group, {.round = {.max_steps = a.tau}});
+    averaging.set_training_data(source, feed);
+    AveragingCallbacks callbacks{.stop = [] { return caught_signal != 0; }};
+    if (group.rank() == 0) callbacks.after_round = after_round;
+    averaging.set_callbacks(std::move(callbacks));
+    averaging.solve();
+  });
+}
+
 int run(const Arguments& a, Clock::time_point start) {
   const bool terminal = isatty(STDOUT_FILENO);
   const fs::path output = a.output;
@@ -207,9 +233,15 @@ int run(const Arguments& a, Clock::time_point start) {
   param.snapshot = a.snapshot_every;
   param.snapshot_prefix = a.snapshot;
   if (const fs::path folder = fs::path(a.snapshot).parent_path(); !folder.empty()) fs::create_directories(folder);
-  Solver solver(param, example::lenet(a.batch), {.threads = a.threads, .seed = a.seed});
+  NetOptions net_options{.threads = a.threads, .seed = a.seed};
+  if (a.workers > 1) {  // they share the threads
+    const int all = a.threads > 0 ? a.threads : static_cast<int>(std::thread::hardware_concurrency());
+    net_options.threads = std::max(1, all / a.workers);
+  }
+  Solver solver(param, example::lenet(a.batch), net_options);
   const std::map<std::string, Transform> to_unit = {{"data", {.scale = 1.0 / 256}}};
-  solver.set_training_data(data.train, {.shuffle = true, .seed = a.seed, .transforms = to_unit});
+  const FeedOptions feed{.shuffle = true, .seed = a.seed, .transforms = to_unit};
+  if (a.workers == 1) solver.set_training_data(data.train, feed);
   solver.set_test_data(data.test, {.transforms = to_unit});
   if (!a.dot.empty()) example::write_whole(a.dot, solver.net().dot());
   if (!a.resume.empty()) solver.restore(a.resume);
@@ -217,7 +249,7 @@ int run(const Arguments& a, Clock::time_point start) {
   const Log log = open_log(output / "lenet.log", !a.resume.empty());
   fmt::print(log.get(), "{}\n", a.line);
   const std::int64_t first = solver.iteration();
-  example::ProgressReport report({first, a.iterations, a.batch, a.display, terminal, log.get()});
+  example::ProgressReport report({first, a.iterations, a.batch * a.workers, a.display, terminal, log.get()});
   report.line(data.text);
   report.line(solver.net().summary());
   if (first > 0) report.line(fmt::format("resumed from {} at iteration {}", a.resume, first));
@@ -257,17 +289,32 @@ int run(const Arguments& a, Clock::time_point start) {
       milliseconds(data_read - start));
   catch_signals();
   report.start_clock();
-  solver.solve();
+  if (a.workers == 1) {
+    solver.solve();
+  } else {
+    std::int64_t last = 0;
+    train_on_workers(a, net_options, data.train, feed, solver, [&](const RoundStats& stats) {
+      const std::int64_t iteration = solver.iteration();
+      curve.train_loss.push_back({iteration, stats.loss});
+      report.iteration(iteration, stats.loss, solver.rate());
+      const bool due =
+          a.test_interval > 0 && iteration / a.test_interval > std::exchange(last, iteration) / a.test_interval;
+      if (!due && iteration < a.iterations) return;
+      report.pause_clock();
+      tested(iteration, solver.test());
+    });
+  }
   const bool interrupted = caught_signal && solver.iteration() < a.iterations;
-  if (a.test_interval == 0 && !interrupted) tested(solver.iteration(), solver.test());
+  if (!accuracy && !interrupted) tested(solver.iteration(), solver.test());
   report.finish();
 
   const int threads = solver.net().threads();
   curve.title = fmt::format("LeNet on {}", data.name);
   curve.subtitle = fmt::format(
-      "batch {}, seed {}, {}",
+      "batch {}, seed {}, {}{}",
       a.batch,
       a.seed,
+      a.workers == 1 ? "" : fmt::format("{} workers averaged every {} steps, each on ", a.workers, a.tau),
       threads == 1 ? "1 thread" : fmt::format("{} threads", threads));
   example::write_whole(output / "lenet.svg", example::to_svg(curve));
   fmt::print(log.get(), "weights fnv1a {:016x}\n", fingerprint(solver.net().param_arena()));

@@ -9,6 +9,7 @@
 #include <clocale>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace example {
 namespace {
@@ -93,11 +94,12 @@ double ProgressReport::examples_per_second() const {
 }
 
 void ProgressReport::iteration(std::int64_t number, double loss, double rate) {
-  iteration_ = number;
+  const std::int64_t before = std::exchange(iteration_, number);
   loss_sum_ += loss;
   ++losses_;
   recent_loss_ += (loss - recent_loss_) / static_cast<double>(std::min<std::int64_t>(number - options_.first, 50));
-  const bool due = number == options_.last || (options_.display > 0 && number % options_.display == 0);
+  const bool due =
+      number == options_.last || (options_.display > 0 && number / options_.display > before / options_.display);
   if (due) {
     const std::string text = fmt::format(
         "iteration {}/{}  loss {:.4f}  rate {:.6f}  {:.0f} examples/s",

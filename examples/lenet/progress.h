@@ -13,7 +13,7 @@ class ProgressReport {
  public:
   struct Options {
     std::int64_t first, last;  // iterations
-    std::int64_t batch;
+    std::int64_t batch;        // the examples of an iteration, over all workers
     /// A line shows the mean loss since the last; 0: a line at the end only.
     std::int64_t display;
     bool terminal;

@@ -55,13 +55,28 @@ RoundReport run_round(Solver& solver, const RoundPolicy& policy) {
 
 AveragingSolver::AveragingSolver(
     SolverParam param, NetParam net, Communicator& communicator, AveragingOptions options, NetOptions net_options)
-    : communicator_(communicator),
-      options_(std::move(options)),
-      outer_(options_.outer ? options_.outer() : plain_average()),
-      solver_(std::move(param), std::move(net), for_rank(std::move(net_options), communicator.rank())) {
+    : own_(std::make_unique<Solver>(
+          std::move(param), std::move(net), for_rank(std::move(net_options), communicator.rank()))),
+      solver_(*own_),
+      communicator_(communicator),
+      options_(std::move(options)) {
+  begin();
+}
+
+AveragingSolver::AveragingSolver(Solver& solver, Communicator& communicator, AveragingOptions options)
+    : solver_(solver), communicator_(communicator), options_(std::move(options)) {
+  begin();
+}
+
+void AveragingSolver::begin() {
+  outer_ = options_.outer ? options_.outer() : plain_average();
   Tensor weights = solver_.net().param_arena();
   communicator_.broadcast(weights, 0);
   if (outer_->needs_start()) start_ = weights.copy();
+}
+
+void AveragingSolver::set_callbacks(AveragingCallbacks callbacks) {
+  callbacks_ = std::move(callbacks);
 }
 
 void AveragingSolver::set_training_data(SourcePtr source, FeedOptions options) {
@@ -86,7 +101,7 @@ void AveragingSolver::average(RoundStats& stats, const RoundReport& report, std:
   Tensor weights = solver_.net().param_arena();
   const bool finite = is_finite(weights) && std::isfinite(report.loss_sum);
   const double weight = finite ? weight_of(options_.weighting, report) : 0;
-  enum { Weight, Workers, Steps, Examples, Loss, Count };
+  enum { Weight, Workers, Steps, Examples, Loss, Stops, Count };
   const std::size_t ranks = static_cast<std::size_t>(communicator_.size());
   // A sum can carry a maximum too: every rank has a place of its own for its steps.
   Tensor sums(Shape(Count + ranks), DType::F64);
@@ -96,10 +111,12 @@ void AveragingSolver::average(RoundStats& stats, const RoundReport& report, std:
   s[Steps] = static_cast<double>(report.steps);
   s[Examples] = static_cast<double>(report.examples);
   s[Loss] = std::isfinite(report.loss_sum) ? report.loss_sum : 0;
+  s[Stops] = callbacks_.stop && callbacks_.stop();
   s[Count + static_cast<std::size_t>(communicator_.rank())] = static_cast<double>(report.steps);
   communicator_.all_reduce_sum(sums);
   stats.workers = static_cast<int>(s[Workers]);
   stats.rejected = communicator_.size() - stats.workers;
+  stats.stops = static_cast<int>(s[Stops]);
   stats.steps = static_cast<std::int64_t>(s[Steps]);
   stats.examples = static_cast<std::int64_t>(s[Examples]);
   stats.loss = s[Loss] / s[Steps];
@@ -120,13 +137,14 @@ void AveragingSolver::average(RoundStats& stats, const RoundReport& report, std:
   solver_.set_iteration(first_iteration + static_cast<std::int64_t>(*std::max_element(s.begin() + Count, s.end())));
 }
 
-void AveragingSolver::solve(const std::function<void(const RoundStats&)>& after_round) {
+void AveragingSolver::solve() {
   const RoundPolicy policy = options_.round;
-  while (solver_.iteration() < solver_.param().max_iter) {
+  for (bool stopped = false; !stopped && solver_.iteration() < solver_.param().max_iter;) {
     const std::int64_t left = solver_.param().max_iter - solver_.iteration();
     options_.round.max_steps = policy.max_steps > 0 ? std::min(policy.max_steps, left) : left;
     const RoundStats stats = round();
-    if (after_round) after_round(stats);
+    if (callbacks_.after_round) callbacks_.after_round(stats);
+    stopped = stats.stops > 0;
   }
   options_.round = policy;
 }

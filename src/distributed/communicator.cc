@@ -22,7 +22,7 @@ class Meeting {
   /// Returns when all members have called it; throws where one of them is gone.
   void wait() {
     std::unique_lock lock(mutex_);
-    if (broken_) fail();
+    if (left_) fail();
     if (++waiting_ == size_) {
       waiting_ = 0;
       ++turn_;
@@ -31,14 +31,14 @@ class Meeting {
       return;
     }
     const auto turn = turn_;
-    changed_.wait(lock, [&] { return turn_ != turn || broken_; });
+    changed_.wait(lock, [&] { return turn_ != turn || left_; });
     if (turn_ == turn) fail();
   }
 
-  void leave_broken() {
+  void leave() {
     {
       const std::lock_guard lock(mutex_);
-      broken_ = true;
+      left_ = true;
     }
     changed_.notify_all();
   }
@@ -47,13 +47,13 @@ class Meeting {
   std::vector<Tensor*> given;
 
  private:
-  [[noreturn]] static void fail() { throw Error("another worker of the group failed, so this one cannot go on"); }
+  [[noreturn]] static void fail() { throw Error("another worker has left the group, so this one cannot go on"); }
 
   std::mutex mutex_;
   std::condition_variable changed_;
   int size_, waiting_ = 0;
   std::uint64_t turn_ = 0;
-  bool broken_ = false;
+  bool left_ = false;
 };
 
 class ThreadCommunicator final : public Communicator {
@@ -124,12 +124,10 @@ void run_on_threads(int workers, const std::function<void(Communicator&)>& work)
     try {
       work(communicator);
     } catch (...) {
-      {
-        const std::lock_guard lock(mutex);
-        if (!first) first = std::current_exception();
-      }
-      meeting.leave_broken();
+      const std::lock_guard lock(mutex);
+      if (!first) first = std::current_exception();
     }
+    meeting.leave();
   };
   std::vector<std::thread> threads;
   for (int rank = 1; rank < workers; ++rank) threads.emplace_back(run, rank);

@@ -42,9 +42,10 @@ std::vector<WeightCollection> train(
   run_on_threads(workers, [&](Communicator& group) {
     AveragingSolver solver(param, net, group, options, {.dtype = dtype, .threads = 1});
     solver.solver().set_training_data(source(group.rank()));
-    solver.solve([&](const RoundStats& stats) {
+    solver.set_callbacks({.after_round = [&](const RoundStats& stats) {
       if (after_round) after_round(group.rank(), stats);
-    });
+    }});
+    solver.solve();
     weights[static_cast<std::size_t>(group.rank())] = solver.solver().net().weights();
   });
   return weights;
@@ -125,7 +126,8 @@ TEST_SUITE("threads") {
       const Dim batch = group.rank() == 0 ? 6 : 2;
       AveragingSolver solver(plain, small_net(batch), group, {}, {.dtype = DType::F64, .threads = 1});
       solver.solver().set_training_data(random_examples(40, {6}, static_cast<std::uint64_t>(batch)));
-      solver.solve([](const RoundStats& stats) { CHECK(stats.examples == 8); });
+      solver.set_callbacks({.after_round = [](const RoundStats& stats) { CHECK(stats.examples == 8); }});
+      solver.solve();
       together[static_cast<std::size_t>(group.rank())] = solver.solver().net().weights();
     });
     const Tensor expected = alone[0].arena() * 0.75 + alone[1].arena() * 0.25;
@@ -261,6 +263,19 @@ TEST_SUITE("threads") {
       CHECK(solver.round().steps == 8);
       CHECK(solver.solver().iteration() == 5);
     });
+  }
+
+  TEST_CASE("where one worker asks for an end, all end after the same round") {
+    std::vector<std::int64_t> iterations(3);
+    run_on_threads(3, [&](Communicator& group) {
+      Solver own(momentum, small_net(4), {.threads = 1});
+      own.set_training_data(random_examples(40, {6}, 1));
+      AveragingSolver solver(own, group, {.round = {.max_steps = 5}});
+      solver.set_callbacks({.stop = [&] { return group.rank() == 1 && own.iteration() == 15; }});
+      solver.solve();
+      iterations[static_cast<std::size_t>(group.rank())] = own.iteration();
+    });
+    CHECK(iterations == std::vector<std::int64_t>{15, 15, 15});
   }
 
   TEST_CASE("each worker gets its own part of the data") {

@@ -73,5 +73,14 @@ TEST_SUITE("threads") {
             }),
         "gone");
     CHECK(told == 3);
+    CHECK_THROWS_WITH_AS(
+        run_on_threads(
+            2,
+            [](Communicator& group) {
+              Tensor values(Shape{8});
+              if (group.rank() == 0) group.all_reduce_sum(values);
+            }),
+        "another worker has left the group, so this one cannot go on",
+        Error);
   }
 }

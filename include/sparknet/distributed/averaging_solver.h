@@ -50,11 +50,20 @@ struct RoundStats {
   std::int64_t round = 0;
   /// How many workers count, and how many were left out because their weights were not finite.
   int workers = 0, rejected = 0;
+  /// How many workers asked for an end.
+  int stops = 0;
   std::int64_t steps = 0, examples = 0;
   /// The mean over all steps.
   double loss = 0;
   /// Of this worker: its own steps, and the exchange with waiting for the others.
   std::chrono::nanoseconds train_time{0}, exchange_time{0};
+};
+
+struct AveragingCallbacks {
+  /// Called on every worker.
+  std::function<void(const RoundStats&)> after_round = nullptr;
+  /// Asked on every worker at the end of each round; where one says true, solve() ends for all after that round.
+  std::function<bool()> stop = nullptr;
 };
 
 /// SparkNet's parallel SGD, one worker's side: broadcast the weights, let every worker run its solver for a round on
@@ -68,29 +77,35 @@ struct RoundStats {
 ///     });
 class AveragingSolver {
  public:
-  /// The first weights are those of rank 0. Each worker's net draws its own dropout.
+  /// Makes this worker's solver too. Its net draws its own dropout: the seed is another on each rank.
   AveragingSolver(
       SolverParam param, NetParam net, Communicator& communicator, AveragingOptions options = {},
       NetOptions net_options = {});
+  /// Takes a solver of the caller's, which outlives this. In both cases the first weights are those of rank 0.
+  AveragingSolver(Solver& solver, Communicator& communicator, AveragingOptions options = {});
 
   /// This worker's part of the source: partition(source, rank, size).
   void set_training_data(SourcePtr source, FeedOptions options = {});
   /// This worker's solver, with its net.
   Solver& solver() { return solver_; }
+  void set_callbacks(AveragingCallbacks callbacks);
 
   /// One round. The iteration, and with it the learning rate, goes on by the steps of the worker that made the most.
   /// Throws Error where no worker's weights are finite.
   RoundStats round();
-  /// Rounds until the solver's max_iter; the last is as short as it must be. `after_round` is called on every worker.
-  void solve(const std::function<void(const RoundStats&)>& after_round = nullptr);
+  /// Rounds until the solver's max_iter; the last is as short as it must be.
+  void solve();
 
  private:
+  void begin();
   void average(RoundStats& stats, const RoundReport& report, std::int64_t first_iteration);
 
+  std::unique_ptr<Solver> own_;
+  Solver& solver_;
   Communicator& communicator_;
   AveragingOptions options_;
+  AveragingCallbacks callbacks_;
   std::unique_ptr<OuterOptimizer> outer_;
-  Solver solver_;
   Tensor start_;
   std::int64_t rounds_ = 0;
 };

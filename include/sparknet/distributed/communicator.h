@@ -23,7 +23,8 @@ class Communicator {
 };
 
 /// Calls `work` on `workers` threads, each with its own member of one group, and returns when all have. Where a worker
-/// throws, the others' next call to their communicator throws Error, and the first exception is thrown here.
+/// has returned or thrown, the others' next call to their communicator throws Error; the first exception is thrown
+/// here.
 void run_on_threads(int workers, const std::function<void(Communicator&)>& work);
 
 /// The group of one, for which nothing needs to be said.
