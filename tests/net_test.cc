@@ -5,6 +5,7 @@
 #include <cmath>
 #include <thread>
 
+#include "sparknet/check_gradients.h"
 #include "sparknet/layers/accuracy.h"
 #include "sparknet/layers/convolution.h"
 #include "sparknet/layers/inner_product.h"
@@ -43,6 +44,50 @@ std::string message_of(auto&& call) {
   }
   return "nothing was thrown";
 }
+
+/// y = x^2: may run in place as far as it says, but reads x in backward.
+struct RunningSquare final : Layer {
+  void setup(LayerSetup& setup) override { setup.in_place(); }
+  void forward(LayerIO& io) override {
+    const auto x = io.bottom().span<double>();
+    const auto y = io.top().span<double>();
+    for (std::size_t i = 0; i < x.size(); ++i) y[i] = x[i] * x[i];
+  }
+  void backward(LayerIO& io) override {
+    const auto x = io.bottom().span<double>();
+    const auto dy = io.top_diff().span<double>(), dx = io.bottom_diff().span<double>();
+    for (std::size_t i = 0; i < x.size(); ++i) dx[i] = 2 * x[i] * dy[i];
+  }
+};
+
+/// y = e^x, in place; backward reads y.
+struct RunningExp final : Layer {
+  void setup(LayerSetup& setup) override {
+    setup.in_place();
+    setup.backward_reads(false, true);
+  }
+  void forward(LayerIO& io) override {
+    const auto x = io.bottom().span<double>();
+    const auto y = io.top().span<double>();
+    for (std::size_t i = 0; i < x.size(); ++i) y[i] = std::exp(x[i]);
+  }
+  void backward(LayerIO& io) override {
+    const auto y = io.top().span<double>(), dy = io.top_diff().span<double>(), dx = io.bottom_diff().span<double>();
+    for (std::size_t i = 0; i < y.size(); ++i) dx[i] = y[i] * dy[i];
+  }
+};
+
+template <class Running>
+struct InPlaceLayer {
+  static constexpr std::string_view type = "InPlaceLayer";
+  std::string name;
+  Inputs<1> bottom;
+  Where where = Where::here();
+  std::span<const std::string> inputs() const { return bottom.names(); }
+  Shape infer(std::span<const Shape> in) const { return in[0]; }
+  std::unique_ptr<Layer> make() const { return std::make_unique<Running>(); }
+  bool operator==(const InPlaceLayer&) const = default;
+};
 
 }  // namespace
 
@@ -108,6 +153,41 @@ TEST_CASE("gradients of whole nets are right: against central differences in dou
       }
   }
   CHECK(checked > 500);
+}
+
+TEST_CASE("a layer that may run in place but reads its bottom in backward does not") {
+  const NetParam param(
+      "squares",
+      RDDLayer{"data", {3, 6}},
+      RDDLayer{"label", {3}},
+      InnerProductLayer{"ip1", {"data"}, {.num_output = 4}},
+      InPlaceLayer<RunningSquare>{"square", {"ip1"}},
+      InnerProductLayer{"ip2", {"square"}, {.num_output = 5}},
+      SoftmaxWithLoss{"loss", {"ip2", "label"}});
+  Net train(param, {.dtype = DType::F64, .threads = 1});
+  CHECK(train.summary().find("in place") == std::string::npos);
+  const Net test(param, {.phase = Phase::Test, .dtype = DType::F64, .threads = 1});
+  CHECK(test.summary().find("in place") != std::string::npos);  // nothing reads it later
+  const GradientReport report = check_gradients(param, {{"label", Tensor::from<float>({3}, {0, 4, 1})}});
+  CHECK_MESSAGE(report.passed, report.text);
+}
+
+TEST_CASE("nothing runs in place over a blob that the layer before reads in backward") {
+  const NetParam param(
+      "powers",
+      RDDLayer{"data", {3, 6}},
+      RDDLayer{"label", {3}},
+      InnerProductLayer{"ip1", {"data"}, {.num_output = 4}},
+      InPlaceLayer<RunningExp>{"exp1", {"ip1"}},
+      InPlaceLayer<RunningExp>{"exp2", {"exp1"}},
+      InnerProductLayer{"ip2", {"exp2"}, {.num_output = 5}},
+      SoftmaxWithLoss{"loss", {"ip2", "label"}});
+  const std::string summary = Net(param, {.dtype = DType::F64, .threads = 1}).summary();
+  CHECK(summary.find("in place") != std::string::npos);          // exp1
+  CHECK(summary.find("in place") == summary.rfind("in place"));  // and not exp2
+  const GradientReport report =
+      check_gradients(param, {{"label", Tensor::from<float>({3}, {0, 4, 1})}}, {.values = Filler::gaussian(0, 0.3)});
+  CHECK_MESSAGE(report.passed, report.text);
 }
 
 TEST_CASE("gradients accumulate until they are cleared") {

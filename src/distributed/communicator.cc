@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <condition_variable>
-#include <cstring>
+#include <cstdint>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -64,19 +65,13 @@ class ThreadCommunicator final : public Communicator {
   int size() const override { return static_cast<int>(meeting_.given.size()); }
 
   void broadcast(Tensor& values, int root) override {
-    bring(values);
-    if (rank_ != root) {
-      const Tensor& source = *meeting_.given.at(static_cast<std::size_t>(root));
-      require_same(values, source, root);
-      values.copy_from(source);
-    }
+    bring(values, root);
+    if (rank_ != root) values.copy_from(*meeting_.given[static_cast<std::size_t>(root)]);
     meeting_.wait();
   }
 
   void all_reduce_sum(Tensor& values) override {
-    bring(values);
-    for (int other = 0; other < size(); ++other)
-      require_same(values, *meeting_.given[static_cast<std::size_t>(other)], other);
+    bring(values, 0);
     // Each member sums its share of the elements over all members, in the order of the ranks; nobody writes what
     // another still reads, as the shares do not meet.
     const Dim count = values.count(), begin = count * rank_ / size(), end = count * (rank_ + 1) / size();
@@ -90,22 +85,33 @@ class ThreadCommunicator final : public Communicator {
   }
 
  private:
-  void bring(Tensor& values) {
+  /// Shows a tensor to the others. Throws where they do not fit that of member `model`.
+  void bring(Tensor& values, int model) {
     if (!values.is_contiguous()) throw ShapeError("a communicator takes dense tensors; copy() this one first");
+    if (model < 0 || model >= size()) throw Error(fmt::format("a group of {} has no member {}", size(), model));
     meeting_.given[static_cast<std::size_t>(rank_)] = &values;
     meeting_.wait();
+    const std::string mismatch = find_mismatch(model);
+    if (mismatch.empty()) return;
+    meeting_.wait();  // all see the same, and nobody may leave with a tensor that another still looks at
+    throw ShapeError(mismatch);
   }
 
-  void require_same(const Tensor& mine, const Tensor& theirs, int other) const {
-    if (mine.shape() != theirs.shape() || mine.dtype() != theirs.dtype())
-      throw ShapeError(fmt::format(
+  std::string find_mismatch(int model) const {
+    const Tensor& wanted = *meeting_.given[static_cast<std::size_t>(model)];
+    for (std::size_t other = 0; other < meeting_.given.size(); ++other) {
+      const Tensor& given = *meeting_.given[other];
+      if (given.shape() == wanted.shape() && given.dtype() == wanted.dtype()) continue;
+      return fmt::format(
           "worker {} brings a tensor {} {} and worker {} one {} {}",
-          rank_,
-          to_string(mine.dtype()),
-          to_string(mine.shape()),
           other,
-          to_string(theirs.dtype()),
-          to_string(theirs.shape())));
+          to_string(given.dtype()),
+          to_string(given.shape()),
+          model,
+          to_string(wanted.dtype()),
+          to_string(wanted.shape()));
+    }
+    return {};
   }
 
   Meeting& meeting_;
