@@ -101,7 +101,7 @@ void AveragingSolver::average(RoundStats& stats, const RoundReport& report, std:
   Tensor weights = solver_.net().param_arena();
   const bool finite = is_finite(weights) && std::isfinite(report.loss_sum);
   const double weight = finite ? weight_of(options_.weighting, report) : 0;
-  enum { Weight, Workers, Steps, Examples, Loss, Stops, Count };
+  enum { Weight, Workers, Steps, Examples, Loss, LossSteps, Stops, Count };
   const std::size_t ranks = static_cast<std::size_t>(communicator_.size());
   // A sum can carry a maximum too: every rank has a place of its own for its steps.
   Tensor sums(Shape(Count + ranks), DType::F64);
@@ -110,7 +110,8 @@ void AveragingSolver::average(RoundStats& stats, const RoundReport& report, std:
   s[Workers] = finite;
   s[Steps] = static_cast<double>(report.steps);
   s[Examples] = static_cast<double>(report.examples);
-  s[Loss] = std::isfinite(report.loss_sum) ? report.loss_sum : 0;
+  s[Loss] = finite ? report.loss_sum : 0;
+  s[LossSteps] = finite ? static_cast<double>(report.steps) : 0;
   s[Stops] = callbacks_.stop && callbacks_.stop();
   s[Count + static_cast<std::size_t>(communicator_.rank())] = static_cast<double>(report.steps);
   communicator_.all_reduce_sum(sums);
@@ -119,9 +120,9 @@ void AveragingSolver::average(RoundStats& stats, const RoundReport& report, std:
   stats.stops = static_cast<int>(s[Stops]);
   stats.steps = static_cast<std::int64_t>(s[Steps]);
   stats.examples = static_cast<std::int64_t>(s[Examples]);
-  stats.loss = s[Loss] / s[Steps];
   if (stats.workers == 0)
     throw Error("no worker's weights are finite after the round: the learning rate may be too high");
+  stats.loss = s[Loss] / s[LossSteps];
 
   // Relative to the mean weight, so that equal workers are added as they are, and one alone is not touched.
   const double scale = weight * stats.workers / s[Weight];

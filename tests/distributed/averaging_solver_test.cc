@@ -198,7 +198,7 @@ TEST_SUITE("threads") {
           solver.solver().net().param_arena().fill(std::numeric_limits<double>::quiet_NaN());
         const RoundStats stats = solver.round();
         CHECK(stats.steps == 15);
-        CHECK(std::isfinite(stats.loss));
+        CHECK((stats.loss > 0.5 && stats.loss < 3));
         if (group.rank() == 0) rejected.push_back(stats.rejected);
       }
       weights[static_cast<std::size_t>(group.rank())] = solver.solver().net().weights();

@@ -53,7 +53,7 @@ struct RoundStats {
   /// How many workers asked for an end.
   int stops = 0;
   std::int64_t steps = 0, examples = 0;
-  /// The mean over all steps.
+  /// The mean over the steps of the workers that count.
   double loss = 0;
   /// Of this worker: its own steps, and the exchange with waiting for the others.
   std::chrono::nanoseconds train_time{0}, exchange_time{0};
