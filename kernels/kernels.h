@@ -199,8 +199,6 @@ class Backend {
 
   /// y += a * x
   virtual void axpy(DType, Index count, double a, const void* x, void* y) = 0;
-  /// x *= a
-  virtual void scale(DType, Index count, double a, void* x) = 0;
   /// The sum of squares, accumulated in double.
   virtual double sum_squares(DType, Index count, const void* x) = 0;
   virtual void sgd_update(DType, const SgdArgs&) = 0;

@@ -21,17 +21,12 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::string nearest_name(std::string_view wanted, std::span<const std::string> names) {
+std::string did_you_mean(std::string_view wanted, std::span<const std::string> names) {
   std::string nearest;
   std::size_t best = std::min<std::size_t>(2, wanted.size() / 2) + 1;
   for (const std::string& name : names)
     if (const std::size_t distance = edit_distance(wanted, name); distance < best) best = distance, nearest = name;
-  return nearest;
-}
-
-std::string did_you_mean(std::string_view wanted, std::span<const std::string> names) {
-  const std::string near = nearest_name(wanted, names);
-  return near.empty() ? "" : "; did you mean \"" + near + "\"?";
+  return nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?";
 }
 
 }  // namespace sparknet

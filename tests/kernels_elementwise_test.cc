@@ -304,24 +304,21 @@ TEST_CASE("copying rows") {
   });
 }
 
-TEST_CASE("axpy, scale, sum of squares") {
+TEST_CASE("axpy, sum of squares") {
   on_every_backend([](Backend& backend, auto zero) {
     using T = decltype(zero);
     for (const std::size_t n : kCounts) {
       const auto x = random_array<T>(n, 1), y = random_array<T>(n, 2);
-      std::vector<double> sum, scaled;
+      std::vector<double> sum;
       double squares = 0;
       for (std::size_t i = 0; i < n; ++i) {
         const double value = static_cast<double>(x[i]);
         sum.push_back(static_cast<double>(y[i]) + 0.3 * value);
-        scaled.push_back(-1.7 * value);
         squares += value * value;
       }
-      Array<T> a = y, b = x;
+      Array<T> a = y;
       backend.axpy(kType<T>, count_of(n), 0.3, x.data(), a.data());
-      backend.scale(kType<T>, count_of(n), -1.7, b.data());
       CHECK(difference(a, sum) < tolerance<T>(1));
-      CHECK(difference(b, scaled) < tolerance<T>(1));
       const double total = backend.sum_squares(kType<T>, count_of(n), x.data());
       CHECK(std::abs(total - squares) <= 1e-12 * squares);
       CHECK(total == backend.sum_squares(kType<T>, count_of(n), x.data()));

@@ -222,6 +222,9 @@ TEST_CASE("a description is a value: compared, copied, printed, built in loops")
       "    ConvolutionLayer{\"conv\", {\"data\"}, {.kernel = 3, .num_output = 4, .stride = {1, 2}, .bias = false}},\n"
       "    ReLULayer{\"relu\", {\"conv\"}, {.negative_slope = 0.1}},\n"
       "    ConcatLayer{\"both\", {\"conv\", \"relu\"}})");
+  REQUIRE(small.layers[1].as<ConvolutionLayer>() != nullptr);
+  CHECK(small.layers[1].as<ConvolutionLayer>()->options.num_output == 4);
+  CHECK(small.layers[1].as<PoolingLayer>() == nullptr);
   NetParam deep("deep", RDDLayer{"data", {8, 3, 32, 32}});
   std::string last = "data";
   for (int i = 1; i <= 3; ++i) {

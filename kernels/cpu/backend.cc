@@ -165,13 +165,6 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void scale(DType dtype, Index count, double a, void* x) override {
-    ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
-      using T = decltype(zero);
-      hot.scale(n, static_cast<T>(a), out<T>(x) + at, out<T>(x) + at);
-    });
-  }
-
   double sum_squares(DType dtype, Index count, const void* x) override {
     const int parts = count < kWorth ? 1 : threads();
     const auto part_sum = [&](int worker) {

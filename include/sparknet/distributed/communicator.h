@@ -27,13 +27,4 @@ class Communicator {
 /// here.
 void run_on_threads(int workers, const std::function<void(Communicator&)>& work);
 
-/// The group of one, for which nothing needs to be said.
-class SoloCommunicator final : public Communicator {
- public:
-  int rank() const override { return 0; }
-  int size() const override { return 1; }
-  void broadcast(Tensor&, int) override {}
-  void all_reduce_sum(Tensor&) override {}
-};
-
 }  // namespace sparknet
