@@ -1,13 +1,32 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "sparknet/tensor.h"
 
 namespace sparknet {
 
+/// Who takes part in the exchanges up to the next barrier.
+struct Attendance {
+  /// The ranks of those who do, ascending.
+  std::vector<int> present;
+  /// Those of them who were away before and so do not know what the others agreed on meanwhile.
+  std::vector<int> newcomers;
+  /// What became of those who were lost since the last barrier: "worker 2: the disk is full".
+  std::vector<std::string> faults;
+
+  /// Whether `rank` is a newcomer.
+  bool is_new(int rank) const;
+  /// The lowest rank that knows everything.
+  int root() const;
+};
+
 /// What the members of a group of workers say to each other. Every member makes the same calls in the same order; a
-/// call returns when its part is done. Transport is somebody else's: threads here, and any object of a user's own.
+/// call returns when its part is done. Transport is somebody else's: threads here, MPI in mpi.h, and any object of a
+/// user's own. Tensors are dense, and of one shape and type everywhere.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -16,15 +35,23 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  /// Every member's `values` become those of member `root`. Dense, and of one shape and type everywhere.
+  /// Waits for all members. Where some do not come within `timeout` of the first, and at least `quorum` did, goes on
+  /// without them; they may come to a later barrier. Throws Error on every member that came where fewer did. 0: no
+  /// limit of time; a quorum of all. This default waits for all, for ever.
+  virtual Attendance barrier(std::chrono::nanoseconds timeout = {}, int quorum = 0);
+  /// Every member's `values` become those of member `root`.
   virtual void broadcast(Tensor& values, int root) = 0;
-  /// Every member's `values` become the sum over the members: the same bits for all, added in the order of the ranks.
+  /// Every member's `values` become the sum over the members: the same bits for all. Those of this library add in the
+  /// order of the ranks, ((v0 + v1) + v2) + ..., so that all of them yield the same bits.
   virtual void all_reduce_sum(Tensor& values) = 0;
+  /// The same of `scale * values`, and divided by `divisor`. A member whose scale is 0 adds nothing, whatever its
+  /// values are; the divisor is the same everywhere. This default makes passes of its own over `values`.
+  virtual void all_reduce_mean(Tensor& values, double scale, double divisor);
 };
 
 /// Calls `work` on `workers` threads, each with its own member of one group, and returns when all have. Where a worker
-/// has returned or thrown, the others' next call to their communicator throws Error; the first exception is thrown
-/// here.
+/// has returned or thrown, the others' next exchange throws Error, unless a barrier in between went on without it.
+/// The first exception is thrown here, but for those of workers that the others went on without.
 void run_on_threads(int workers, const std::function<void(Communicator&)>& work);
 
 }  // namespace sparknet

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "sparknet/distributed/round.h"
+#include "sparknet/tensor.h"
+#include "sparknet/weights.h"
+
+namespace sparknet {
+
+/// Where a worker stands in its data and its random numbers. `cursor` -1: it has no feed.
+struct WorkerState {
+  int worker = 0;
+  std::int64_t cursor = 0;
+  std::uint64_t passes = 0;
+
+  bool operator==(const WorkerState&) const = default;
+};
+
+/// What the sums of a contribution are of: the weights a round ended with, which are exact, or their differences from
+/// those it began with (start - end), which are small and bear compression.
+enum class Carries : std::uint8_t { Weights, Differences };
+
+/// What one or more workers made of a round: a weighted sum and what was counted on the way. Contribution{} is the
+/// identity of merge(), which is commutative and, but for the rounding of sums, associative.
+struct Contribution {
+  /// A hash of the layout of the sums (schema_of), and the round's number.
+  std::uint64_t schema = 0;
+  std::int64_t round = 0;
+  Carries carries = Carries::Weights;
+  /// How many workers count, and how many were left out because their weights were not finite.
+  int workers = 0, rejected = 0;
+  /// The sum of the workers' weights; `unit` is that of the first, in which `sums` is counted: one worker's sums are
+  /// its values themselves, and equal workers' are added as they are.
+  double weight = 0, unit = 0;
+  /// The sums over all workers, rejected ones too, and the most that one of them made.
+  std::int64_t steps = 0, examples = 0, most_steps = 0;
+  /// Over those that count.
+  double loss_sum = 0;
+  std::int64_t loss_steps = 0;
+  /// The weighted sum of |end - start|^2.
+  double squares = 0;
+  /// In training: the sum over the workers and the longest.
+  double seconds = 0, most_seconds = 0;
+  /// Of each worker, in the order of their numbers.
+  std::vector<WorkerState> states;
+  /// The parameter arena and, where the history is averaged, each slot of it. Empty where no worker counts.
+  std::vector<Tensor> sums;
+
+  /// Adds another. Throws Error where schema, round or kind differ and where a worker is in both, as a task that ran
+  /// twice would be.
+  void merge(const Contribution& other);
+  /// The weighted mean: sums[i] * unit / weight.
+  Tensor mean(std::size_t index = 0) const;
+};
+
+/// The sum in the order of the workers' numbers: the same bits in whatever order the parts come.
+Contribution merge(std::vector<Contribution> parts);
+
+/// A hash of names, shapes and the element type, which say whether two arenas can be added.
+std::uint64_t schema_of(const std::vector<ParamInfo>& layout, DType dtype);
+
+/// How a sum's elements are written: as they are; as the upper half of an f32 (rounded to nearest even); or as a
+/// multiple of an f32 for each 256 of them, -127 to 127. The last two are for f32 differences.
+enum class Codec : std::uint8_t { Exact, BF16, Int8 };
+
+struct EncodeOptions {
+  Codec codec = Codec::Exact;
+  /// What rounding left over is added to the next contribution of the same worker: as many f32 as the first sum holds,
+  /// zeros at first, changed by encode(). Undefined: it is lost.
+  Tensor residual = {};
+  /// Each chunk is decoded and checked for itself.
+  std::size_t elements_in_chunk = std::size_t{1} << 18;
+};
+
+/// Writes a contribution piece by piece: a header, then chunks, each with its checksum. Throws Error for a lossy codec
+/// of weights or of f64.
+void encode(
+    const Contribution& contribution, const EncodeOptions& options,
+    const std::function<void(std::span<const std::byte>)>& sink);
+std::vector<std::byte> encode(const Contribution& contribution, const EncodeOptions& options = {});
+
+/// Reads what encode() wrote. Throws DataError, which names `source` and the byte offset, for bytes that are not a
+/// whole contribution; nothing is allocated before its size was checked.
+Contribution decode(std::span<const std::byte> bytes, const std::string& source = "contribution");
+
+}  // namespace sparknet

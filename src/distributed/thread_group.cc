@@ -1,0 +1,296 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "sparknet/distributed/communicator.h"
+#include "sparknet/error.h"
+#include "src/distributed/ordered_sum.h"
+
+namespace sparknet {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Where the members of one process meet.
+class Meeting {
+ public:
+  explicit Meeting(int size) : given(static_cast<std::size_t>(size)), members_(static_cast<std::size_t>(size)) {
+    for (int rank = 0; rank < size; ++rank) present_.push_back(rank);
+  }
+
+  struct Gift {
+    Tensor* values = nullptr;
+    double scale = 1;
+  };
+  /// What each member brought, between two waits.
+  std::vector<Gift> given;
+
+  /// Those who take part in exchanges; changes in barriers alone.
+  const std::vector<int>& present() const { return present_; }
+
+  /// Returns when all who are present have called it; throws where one of them is gone.
+  void wait(int rank) {
+    std::unique_lock lock(mutex_);
+    check(rank);
+    for (const int other : present_)
+      if (members_[at(other)].gone) fail();
+    if (++waiting_ == present_.size()) {
+      waiting_ = 0;
+      ++turn_;
+      lock.unlock();
+      changed_.notify_all();
+      return;
+    }
+    const auto turn = turn_;
+    changed_.wait(lock, [&] { return turn_ != turn || somebody_left_; });
+    if (turn_ == turn) fail();
+  }
+
+  Attendance barrier(int rank, std::chrono::nanoseconds timeout, int quorum) {
+    std::unique_lock lock(mutex_);
+    if (broken_) fail();
+    const auto turn = barriers_;
+    members_[at(rank)].here = true;
+    // One that comes back early waits without hurrying the others.
+    if (!deadline_ && timeout.count() > 0 && is_present(rank)) deadline_ = Clock::now() + timeout;
+    const int wanted = quorum > 0 ? quorum : static_cast<int>(members_.size());
+    changed_.notify_all();  // the deadline may be new to those who wait
+    while (barriers_ == turn && !broken_) {
+      if (nobody_is_missing() || (deadline_ && Clock::now() >= *deadline_))
+        close(wanted, timeout);
+      else if (deadline_)
+        changed_.wait_until(lock, *deadline_);
+      else
+        changed_.wait(lock);
+    }
+    if (barriers_ == turn) fail();
+    return members_[at(rank)].attendance;
+  }
+
+  void leave(int rank, std::exception_ptr why) {
+    {
+      const std::lock_guard lock(mutex_);
+      Member& member = members_[at(rank)];
+      member.gone = true;
+      member.why = why;
+      if (why) errors_.push_back(rank);
+      if (is_present(rank))
+        somebody_left_ = true;
+      else
+        member.tolerated = true;
+    }
+    changed_.notify_all();
+  }
+
+  /// The first exception of a member that the others did not go on without.
+  std::exception_ptr first_error() {
+    const std::lock_guard lock(mutex_);
+    for (const int rank : errors_)
+      if (const Member& member = members_[at(rank)]; !member.tolerated) return member.why;
+    return nullptr;
+  }
+
+ private:
+  struct Member {
+    /// At the barrier that is open.
+    bool here = false;
+    /// Never to come again, and why.
+    bool gone = false;
+    std::exception_ptr why;
+    /// The others went on without it.
+    bool tolerated = false;
+    /// Of the last barrier it came to.
+    Attendance attendance;
+  };
+
+  static std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
+
+  bool is_present(int rank) const { return std::find(present_.begin(), present_.end(), rank) != present_.end(); }
+
+  void check(int rank) const {
+    if (!is_present(rank))
+      throw Error(fmt::format("worker {} was given up by its group; it can come back at a barrier only", rank));
+  }
+
+  /// Whether those that are waited for are here or will never be.
+  bool nobody_is_missing() const {
+    return std::all_of(present_.begin(), present_.end(), [&](int rank) {
+      return members_[at(rank)].here || members_[at(rank)].gone;
+    });
+  }
+
+  /// Ends the open barrier, with `mutex_` held.
+  void close(int quorum, std::chrono::nanoseconds timeout) {
+    Attendance next;
+    for (int rank = 0; rank < static_cast<int>(members_.size()); ++rank) {
+      Member& member = members_[at(rank)];
+      if (member.here) {
+        next.present.push_back(rank);
+        if (!is_present(rank)) next.newcomers.push_back(rank);
+      } else if (is_present(rank)) {
+        next.faults.push_back(
+            member.gone ? describe(rank, member.why)
+                        : fmt::format(
+                              "worker {} did not come within {:g} s",
+                              rank,
+                              std::chrono::duration<double>(timeout).count()));
+      }
+    }
+    const int here = static_cast<int>(next.present.size());
+    if (here < quorum || next.newcomers.size() == next.present.size()) {
+      broken_ = true;
+      why_ = fmt::format(
+          "{} of {} workers came to the barrier, and {} must: {}",
+          here,
+          members_.size(),
+          quorum,
+          fmt::join(next.faults, "; "));
+    } else {
+      for (const int rank : present_)
+        if (Member& member = members_[at(rank)]; !member.here) member.tolerated = true;
+      present_ = next.present;
+      for (const int rank : present_) members_[at(rank)].attendance = next;
+      somebody_left_ = false;
+      waiting_ = 0;
+      ++barriers_;
+    }
+    for (Member& member : members_) member.here = false;
+    deadline_.reset();
+    changed_.notify_all();
+  }
+
+  static std::string describe(int rank, const std::exception_ptr& why) {
+    if (!why) return fmt::format("worker {} has returned", rank);
+    try {
+      std::rethrow_exception(why);
+    } catch (const std::exception& error) {
+      return fmt::format("worker {}: {}", rank, error.what());
+    } catch (...) {
+      return fmt::format("worker {} threw something that is no std::exception", rank);
+    }
+  }
+
+  [[noreturn]] void fail() const {
+    throw Error(why_.empty() ? "another worker has left the group, so this one cannot go on" : why_);
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Member> members_;
+  std::vector<int> present_;
+  std::size_t waiting_ = 0;
+  std::uint64_t turn_ = 0, barriers_ = 0;
+  std::optional<Clock::time_point> deadline_;
+  std::vector<int> errors_;
+  bool somebody_left_ = false, broken_ = false;
+  std::string why_;
+};
+
+class ThreadCommunicator final : public Communicator {
+ public:
+  ThreadCommunicator(Meeting& meeting, int rank) : meeting_(meeting), rank_(rank) {}
+
+  int rank() const override { return rank_; }
+  int size() const override { return static_cast<int>(meeting_.given.size()); }
+
+  Attendance barrier(std::chrono::nanoseconds timeout, int quorum) override {
+    return meeting_.barrier(rank_, timeout, quorum);
+  }
+
+  void broadcast(Tensor& values, int root) override {
+    if (root < 0 || root >= size()) throw Error(fmt::format("a group of {} has no member {}", size(), root));
+    const std::vector<int>& present = meeting_.present();
+    if (std::find(present.begin(), present.end(), root) == present.end())
+      throw Error(fmt::format("worker {} was lost and cannot broadcast", root));
+    bring(values, 1, root);
+    if (rank_ != root) values.copy_from(*given(root).values);
+    meeting_.wait(rank_);
+  }
+
+  void all_reduce_sum(Tensor& values) override { all_reduce_mean(values, 1, 1); }
+
+  void all_reduce_mean(Tensor& values, double scale, double divisor) override {
+    if (values.dtype() != DType::F32 && values.dtype() != DType::F64)
+      throw DTypeError(fmt::format("a communicator sums f32 and f64, not {}", to_string(values.dtype())));
+    const std::vector<int>& present = meeting_.present();
+    bring(values, scale, present.front());
+    // Each member sums its share of the elements for all; the shares do not meet, and begin on 64-byte borders.
+    const std::size_t members = present.size(), count = static_cast<std::size_t>(values.count());
+    const auto border = [&](std::size_t index) { return index == members ? count : count * index / members & ~15UL; };
+    const auto index = static_cast<std::size_t>(std::find(present.begin(), present.end(), rank_) - present.begin());
+    const std::size_t begin = border(index), width = size_of(values.dtype());
+    std::vector<detail::Addend> addends;
+    std::vector<std::byte*> results;
+    for (const int other : present) {
+      std::byte* const share = given(other).values->raw() + begin * width;
+      addends.push_back({share, given(other).scale});
+      results.push_back(share);
+    }
+    detail::ordered_mean(values.dtype(), border(index + 1) - begin, addends, divisor, results);
+    meeting_.wait(rank_);
+  }
+
+ private:
+  const Meeting::Gift& given(int rank) const { return meeting_.given[static_cast<std::size_t>(rank)]; }
+
+  /// Shows a tensor to the others. Throws where they do not fit that of member `model`.
+  void bring(Tensor& values, double scale, int model) {
+    if (!values.is_contiguous()) throw ShapeError("a communicator takes dense tensors; copy() this one first");
+    meeting_.given[static_cast<std::size_t>(rank_)] = {&values, scale};
+    meeting_.wait(rank_);
+    const std::string mismatch = find_mismatch(model);
+    if (mismatch.empty()) return;
+    meeting_.wait(rank_);  // all see the same, and nobody may leave with a tensor that another still looks at
+    throw ShapeError(mismatch);
+  }
+
+  std::string find_mismatch(int model) const {
+    const Tensor& wanted = *given(model).values;
+    for (const int rank : meeting_.present()) {
+      const Tensor& other = *given(rank).values;
+      if (other.shape() == wanted.shape() && other.dtype() == wanted.dtype()) continue;
+      return fmt::format(
+          "worker {} brings a tensor {} {} and worker {} one {} {}",
+          rank,
+          to_string(other.dtype()),
+          to_string(other.shape()),
+          model,
+          to_string(wanted.dtype()),
+          to_string(wanted.shape()));
+    }
+    return {};
+  }
+
+  Meeting& meeting_;
+  int rank_;
+};
+
+}  // namespace
+
+void run_on_threads(int workers, const std::function<void(Communicator&)>& work) {
+  if (workers < 1) throw Error(fmt::format("a group of {} workers cannot do anything", workers));
+  Meeting meeting(workers);
+  const auto run = [&](int rank) {
+    ThreadCommunicator communicator(meeting, rank);
+    std::exception_ptr why;
+    try {
+      work(communicator);
+    } catch (...) {
+      why = std::current_exception();
+    }
+    meeting.leave(rank, why);
+  };
+  std::vector<std::thread> threads;
+  for (int rank = 1; rank < workers; ++rank) threads.emplace_back(run, rank);
+  run(0);
+  for (std::thread& thread : threads) thread.join();
+  if (const std::exception_ptr why = meeting.first_error()) std::rethrow_exception(why);
+}
+
+}  // namespace sparknet
