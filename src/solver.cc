@@ -139,6 +139,9 @@ Solver& Solver::operator=(Solver&&) noexcept = default;
 const SolverParam& Solver::param() const {
   return state_->param;
 }
+const UpdateRule& Solver::rule() const {
+  return *state_->rule;
+}
 Net& Solver::net() {
   return state_->net;
 }

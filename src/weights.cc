@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "src/layout.h"
+
 namespace sparknet {
 namespace {
 
@@ -12,8 +14,9 @@ bool same_part(const ParamInfo& a, const ParamInfo& b) {
   return a.layer == b.layer && a.name == b.name && a.shape == b.shape;
 }
 
-void require_same_layout(const WeightCollection& a, const WeightCollection& b) {
-  const auto &x = a.layout(), &y = b.layout();
+}  // namespace
+
+void detail::require_same_layout(const std::vector<ParamInfo>& x, const std::vector<ParamInfo>& y) {
   if (x.size() != y.size())
     throw ShapeError(fmt::format("one weight collection has {} parameters and the other {}", x.size(), y.size()));
   for (std::size_t i = 0; i < x.size(); ++i)
@@ -26,8 +29,6 @@ void require_same_layout(const WeightCollection& a, const WeightCollection& b) {
           y[i].full_name(),
           to_string(y[i].shape)));
 }
-
-}  // namespace
 
 WeightCollection::WeightCollection(std::shared_ptr<const std::vector<ParamInfo>> layout, Dim arena_count, DType dtype)
     : layout_(std::move(layout)), arena_(Shape(arena_count), dtype) {}
@@ -55,7 +56,7 @@ std::vector<Tensor> WeightCollection::operator[](std::string_view layer) const {
 }
 
 WeightCollection& WeightCollection::add(const WeightCollection& other) {
-  require_same_layout(*this, other);
+  detail::require_same_layout(layout(), other.layout());
   for (std::size_t i = 0; i < layout_->size(); ++i) tensor(i).add(other.tensor(i));
   return *this;
 }

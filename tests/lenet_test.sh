@@ -46,7 +46,16 @@ grep -qE '^iteration 25: test accuracy' out.txt || fail "no test at the end"
 weights=$(grep '^weights' out/lenet.log)
 is 0 "test accuracy" "${quick[@]}" --iterations 25 --test-interval 0 --workers 3 --tau 4
 [[ $(grep '^weights' out/lenet.log) == "$weights" ]] || fail "equal runs of three workers ended with different weights"
-is 2 "lenet: --snapshot and --resume are for one worker, and --workers is 2" --workers 2 --snapshot x
+is 0 "snapshot snaps/group_iter_12.snap" "${quick[@]}" --iterations 25 --test-interval 0 --workers 3 --tau 4 \
+  --snapshot snaps/group --snapshot-every 10
+is 0 "resumed from snaps/group_iter_12.snap at iteration 12" "${quick[@]}" --iterations 25 --test-interval 0 --workers 3 \
+  --tau 4 --resume snaps/group_iter_12.snap
+[[ $(grep '^weights' out/lenet.log | tail -n 1) == "$weights" ]] || fail "the resumed group ended with different weights"
+is 0 "resumed from snaps/group_iter_12.snap" "${quick[@]}" --iterations 25 --workers 2 --tau 4 --resume snaps/group_iter_12.snap
+is 1 "snaps/group_iter_12.snap, byte 0: is a snapshot of a group of workers" "${quick[@]}" --resume snaps/group_iter_12.snap
+for outer in diloco slowmo elastic; do
+  is 0 "test accuracy" "${quick[@]}" --iterations 20 --workers 2 --tau 4 --outer $outer
+done
 
 # Ctrl-C.
 "$lenet" "${quick[@]}" --iterations 1000000 --seed 5 --snapshot snaps/long >out.txt 2>&1 </dev/null &
@@ -77,6 +86,9 @@ is 2 "lenet: --threads: many is no whole number from 1 on" --threads many
 is 2 "lenet: --seed: -1 is no whole number from 0 on" --seed -1
 is 2 "lenet: there is no option --iteration; did you mean --iterations?" --iteration 10
 is 2 "lenet: there is no option train" train
+is 2 "--outer: mean not in {average,diloco,slowmo,elastic}" --outer mean
+OMPI_COMM_WORLD_SIZE=4 is 2 "mpirun started 4 processes that would each train alone; add --communicator mpi"
+is 2 "--workers is 4, and mpirun started 1 processes: mpirun -n 4" --communicator mpi --workers 4
 is 0 "--snapshot-every" --help
 mkdir -p blocked && touch blocked/file
 is 1 "lenet: blocked/file/out: Not a directory" --rendered --iterations 1 --output blocked/file/out

@@ -10,7 +10,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -26,6 +25,9 @@
 #include "progress.h"
 #include "sparknet/data/mnist.h"
 #include "sparknet/distributed/averaging_solver.h"
+#ifdef LENET_WITH_MPI
+#include "sparknet/distributed/mpi.h"
+#endif
 #include "sparknet/error.h"
 #include "sparknet/solver.h"
 
@@ -39,8 +41,10 @@ struct Arguments {
   std::int64_t iterations = 10000, snapshot_every = 1000, display = 100, test_interval = 500;
   std::int64_t tau = 10;
   Dim batch = 64;
-  int threads = 0, workers = 1;
+  double lr = 0.01, timeout = 600;
+  int threads = 0, workers = 1, quorum = 0;
   std::uint64_t seed = 1;
+  std::string communicator = "threads", outer = "average";
   std::string line, data, snapshot, resume, dot, output;
   bool rendered = false;
 };
@@ -102,8 +106,17 @@ Arguments parse(int argc, char** argv) {
   option("--iterations", a.iterations, "N", "Steps to train (10000)")->check(at_least(0));
   option("--batch", a.batch, "N", "Examples in a step (64)")->check(at_least(1));
   option("--threads", a.threads, "N", "Threads that compute (all cores)")->check(at_least(1));
-  option("--workers", a.workers, "N", "Nets that train side by side and are averaged (1)")->check(at_least(1));
+  option("--lr", a.lr, "X", "Caffe's base_lr (0.01)")->check(CLI::PositiveNumber);
+  const auto* workers =
+      option("--workers", a.workers, "N", "Nets that train side by side and are averaged (1)")->check(at_least(1));
   option("--tau", a.tau, "N", "Steps of each worker between two averages (10)")->check(at_least(1));
+  option("--communicator", a.communicator, "NAME", "threads, or mpi: mpirun -n N lenet --communicator mpi (threads)")
+      ->check(CLI::IsMember({"threads", "mpi"}));
+  option("--outer", a.outer, "NAME", "What the mean becomes: average, diloco, slowmo or elastic (average)")
+      ->check(CLI::IsMember({"average", "diloco", "slowmo", "elastic"}));
+  option("--quorum", a.quorum, "N", "Workers on threads that a round needs at least (all)")->check(at_least(1));
+  option("--timeout", a.timeout, "S", "Seconds that the first worker waits for the last (600)")
+      ->check(CLI::PositiveNumber);
   option("--seed", a.seed, "N", "Of the weights and the order of the examples (1)")->check(at_least(0));
   option("--data", a.data, "DIR", "MNIST, in DIR or DIR/mnist ($SPARKNET_DATA_DIR/mnist, data/mnist)");
   app.add_flag("--rendered", a.rendered, "Train on digits drawn here, whatever --data says");
@@ -120,10 +133,22 @@ Arguments parse(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     std::exit(app.exit(error) == 0 ? 0 : 2);
   }
-  if (a.workers > 1 && !(a.snapshot.empty() && a.resume.empty())) {
-    fmt::print(stderr, "lenet: --snapshot and --resume are for one worker, and --workers is {}\n", a.workers);
+  const char* started = std::getenv("OMPI_COMM_WORLD_SIZE");
+  const int processes = started ? std::atoi(started) : 1;
+  const auto refuse = [](const std::string& why) {
+    fmt::print(stderr, "lenet: {}\n", why);
     std::exit(2);
-  }
+  };
+  if (a.communicator != "mpi" && processes > 1)
+    refuse(fmt::format("mpirun started {} processes that would each train alone; add --communicator mpi", processes));
+  if (a.communicator == "mpi" && *workers && a.workers != processes)
+    refuse(
+        fmt::format("--workers is {}, and mpirun started {} processes: mpirun -n {}", a.workers, processes, a.workers));
+  if (a.communicator == "mpi") a.workers = processes;
+#ifndef LENET_WITH_MPI
+  if (a.communicator == "mpi")
+    refuse("this build has no MPI; scripts/setup.sh mpi installs it, and scripts/build.sh release lenet builds again");
+#endif
   return a;
 }
 
@@ -203,48 +228,68 @@ Log open_log(const fs::path& file, bool append) {
   return log;
 }
 
-/// SparkNet's averaging SGD on threads. Worker 0 trains `first` and reports.
-void train_on_workers(
-    const Arguments& a, const NetOptions& net_options, const SourcePtr& source, const FeedOptions& feed, Solver& first,
-    const std::function<void(const RoundStats&)>& after_round) {
-  run_on_threads(a.workers, [&](Communicator& group) {
-    std::optional<Solver> own;
-    if (group.rank() > 0) own.emplace(first.param(), first.net().param(), net_options);
-    AveragingSolver averaging(own ? *own : first, group, {.round = {.max_steps = a.tau}});
-    averaging.set_training_data(source, feed);
-    AveragingCallbacks callbacks{.stop = [] { return caught_signal != 0; }};
-    if (group.rank() == 0) callbacks.after_round = after_round;
-    averaging.set_callbacks(std::move(callbacks));
-    averaging.solve();
-  });
-}
+/// What is trained, and how: the same for all workers.
+struct Training {
+  SolverParam param;
+  NetParam net;
+  NetOptions net_options;
+  FeedOptions feed;
+  AveragingOptions averaging;
+};
 
-int run(const Arguments& a, Clock::time_point start) {
-  const bool terminal = isatty(STDOUT_FILENO);
-  const fs::path output = a.output;
-  const Data data = find_data(a);
-  const Clock::time_point data_read = Clock::now();
-
+Training plan(const Arguments& a) {
   SolverParam param = example::lenet_solver();
+  param.base_lr = a.lr;
   param.max_iter = a.iterations;
   param.test_interval = a.test_interval;
   param.test_initialization = false;
   param.display = 1;
   param.snapshot = a.snapshot_every;
   param.snapshot_prefix = a.snapshot;
-  if (const fs::path folder = fs::path(a.snapshot).parent_path(); !folder.empty()) fs::create_directories(folder);
   NetOptions net_options{.threads = a.threads, .seed = a.seed};
   if (a.workers > 1) {  // they share the threads
     const int all = a.threads > 0 ? a.threads : static_cast<int>(std::thread::hardware_concurrency());
     net_options.threads = std::max(1, all / a.workers);
   }
-  Solver solver(param, example::lenet(a.batch), net_options);
-  const std::map<std::string, Transform> to_unit = {{"data", {.scale = 1.0 / 256}}};
-  const FeedOptions feed{.shuffle = true, .seed = a.seed, .transforms = to_unit};
-  if (a.workers == 1) solver.set_training_data(data.train, feed);
-  solver.set_test_data(data.test, {.transforms = to_unit});
+  AveragingOptions averaging{.round = {.max_steps = a.tau}, .quorum = a.quorum};
+  averaging.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(a.timeout * 1000));
+  if (a.outer == "diloco") averaging.outer = [] { return diloco(); };
+  if (a.outer == "slowmo") averaging.outer = [] { return slowmo(); };
+  if (a.outer == "elastic") averaging.outer = [] { return elastic_average(); };
+  const FeedOptions feed{.shuffle = true, .seed = a.seed, .transforms = {{"data", {.scale = 1.0 / 256}}}};
+  return {std::move(param), example::lenet(a.batch), std::move(net_options), feed, std::move(averaging)};
+}
+
+/// What every worker but the first does.
+void follow(const Arguments& a, const Data& data, Communicator& group) {
+  Training training = plan(a);
+  Solver solver(std::move(training.param), std::move(training.net), training.net_options);
+  AveragingSolver averaging(solver, group, std::move(training.averaging));
+  averaging.set_training_data(data.train, training.feed);
+  if (!a.resume.empty()) averaging.restore(a.resume);
+  averaging.set_callbacks({.stop = [] { return caught_signal != 0; }});
+  averaging.solve();
+}
+
+/// Trains alone where there is no group, and reports.
+int lead(const Arguments& a, const Data& data, Communicator* group, Clock::time_point start) {
+  const Clock::time_point data_read = Clock::now();
+  const bool terminal = isatty(STDOUT_FILENO);
+  const fs::path output = a.output;
+  if (const fs::path folder = fs::path(a.snapshot).parent_path(); !folder.empty()) fs::create_directories(folder);
+  Training training = plan(a);
+  Solver solver(std::move(training.param), std::move(training.net), training.net_options);
+  std::optional<AveragingSolver> averaging;
+  if (group) {
+    averaging.emplace(solver, *group, std::move(training.averaging));
+    averaging->set_training_data(data.train, training.feed);
+    if (!a.resume.empty()) averaging->restore(a.resume);
+  } else {
+    solver.set_training_data(data.train, training.feed);
+    if (!a.resume.empty()) solver.restore(a.resume);
+  }
+  solver.set_test_data(data.test, {.transforms = training.feed.transforms});
   if (!a.dot.empty()) example::write_whole(a.dot, solver.net().dot());
-  if (!a.resume.empty()) solver.restore(a.resume);
 
   const Log log = open_log(output / "lenet.log", !a.resume.empty());
   fmt::print(log.get(), "{}\n", a.line);
@@ -278,6 +323,25 @@ int run(const Arguments& a, Clock::time_point start) {
       .stop = [] { return caught_signal != 0; },
   });
 
+  std::int64_t last_round = first;
+  const auto after_round = [&](const RoundStats& stats) {
+    const std::int64_t before = std::exchange(last_round, stats.iteration);
+    for (const std::string& fault : stats.faults)
+      report.line(fmt::format("iteration {}: lost {}; {} workers go on", stats.iteration, fault, stats.workers));
+    curve.train_loss.push_back({stats.iteration, stats.loss});
+    report.iteration(stats.iteration, stats.loss, stats.rate);
+    const bool due = a.test_interval > 0 && stats.iteration / a.test_interval > before / a.test_interval;
+    if (!due || stats.iteration >= a.iterations) return;
+    report.pause_clock();
+    tested(stats.iteration, solver.test());
+  };
+  if (averaging)
+    averaging->set_callbacks({
+        .after_round = after_round,
+        .snapshotted = [&](const fs::path& file) { report.line(fmt::format("snapshot {}", file.string())); },
+        .stop = [] { return caught_signal != 0; },
+    });
+
   const auto milliseconds = [](Clock::duration time) {
     return std::chrono::duration<double, std::milli>(time).count();
   };
@@ -289,23 +353,12 @@ int run(const Arguments& a, Clock::time_point start) {
       milliseconds(data_read - start));
   catch_signals();
   report.start_clock();
-  if (a.workers == 1) {
+  if (averaging)
+    averaging->solve();
+  else
     solver.solve();
-  } else {
-    std::int64_t last = 0;
-    train_on_workers(a, net_options, data.train, feed, solver, [&](const RoundStats& stats) {
-      const std::int64_t iteration = solver.iteration();
-      curve.train_loss.push_back({iteration, stats.loss});
-      report.iteration(iteration, stats.loss, solver.rate());
-      const bool due =
-          a.test_interval > 0 && iteration / a.test_interval > std::exchange(last, iteration) / a.test_interval;
-      if (!due && iteration < a.iterations) return;
-      report.pause_clock();
-      tested(iteration, solver.test());
-    });
-  }
-  const bool interrupted = caught_signal && solver.iteration() < a.iterations;
-  if (!accuracy && !interrupted) tested(solver.iteration(), solver.test());
+  const bool interrupted = solver.iteration() < a.iterations;
+  if (!interrupted && (averaging || !accuracy)) tested(solver.iteration(), solver.test());
   report.finish();
 
   const int threads = solver.net().threads();
@@ -325,10 +378,32 @@ int run(const Arguments& a, Clock::time_point start) {
         solver.iteration(),
         a.snapshot.empty() ? "nothing was saved to go on from (--snapshot PREFIX does that)"
                            : fmt::format("to go on: --resume {}_iter_{}.snap", a.snapshot, solver.iteration())));
-    return 128 + caught_signal;
+    return 128 + (caught_signal ? caught_signal : SIGTERM);  // where another worker was told to stop
   }
   report.line(fmt::format("test accuracy {:.4f}", *accuracy));
   return 0;
+}
+
+int run(const Arguments& a, Clock::time_point start) {
+  const Data data = find_data(a);
+#ifdef LENET_WITH_MPI
+  if (a.communicator == "mpi") {
+    const std::unique_ptr<Communicator> group = mpi_communicator({.timeout = plan(a).averaging.timeout});
+    if (group->rank() == 0) return lead(a, data, group.get(), start);
+    catch_signals();
+    follow(a, data, *group);
+    return 0;
+  }
+#endif
+  if (a.workers == 1) return lead(a, data, nullptr, start);
+  int status = 0;
+  run_on_threads(a.workers, [&](Communicator& group) {
+    if (group.rank() == 0)
+      status = lead(a, data, &group, start);
+    else
+      follow(a, data, group);
+  });
+  return status;
 }
 
 }  // namespace

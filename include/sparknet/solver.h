@@ -80,6 +80,8 @@ class Solver {
   Solver& operator=(Solver&&) noexcept;
 
   const SolverParam& param() const;
+  /// SolverParam::rule, or what stands for it.
+  const UpdateRule& rule() const;
   Net& net();
   /// Built when first asked for.
   Net& test_net();
@@ -103,7 +105,7 @@ class Solver {
   std::int64_t examples_per_step() const;
   /// The learning rate of the next iteration.
   double rate() const;
-  /// The update rule's memory: slot number `slot` for the whole parameter arena.
+  /// The update rule's memory: slot number `slot` for the whole parameter arena, of rule().slots().
   Tensor history(int slot = 0) const;
   /// Makes the history what it is before the first step.
   void reset_history();

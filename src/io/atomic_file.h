@@ -3,11 +3,31 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string>
 
 namespace sparknet::detail {
 
-/// Writes a whole file or none: to a temporary name beside it, to the disk, then renamed over `file`.
-/// Throws DataError that names the file and what the system said.
+/// A file that is whole or not there: written under a temporary name beside it, brought to the disk and renamed by
+/// commit(); without that, removed. All throw DataError that names the file and what the system said.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path file);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> content);
+  void commit();
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const;
+
+  std::filesystem::path target_;
+  std::string name_;
+  int descriptor_ = -1;
+  bool kept_ = false;
+};
+
 void write_atomically(const std::filesystem::path& file, std::span<const std::byte> content);
 
 }  // namespace sparknet::detail

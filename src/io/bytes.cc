@@ -5,22 +5,36 @@
 namespace sparknet::detail {
 namespace {
 
-constexpr std::array<std::uint32_t, 256> make_table() {
-  std::array<std::uint32_t, 256> table{};
+/// How many bytes are taken at once.
+constexpr std::size_t slice = 16;
+
+/// Row k: what a byte does to the checksum when k bytes come after it.
+constexpr std::array<std::array<std::uint32_t, 256>, slice> make_tables() {
+  std::array<std::array<std::uint32_t, 256>, slice> tables{};
   for (std::uint32_t i = 0; i < 256; ++i) {
     std::uint32_t value = i;
     for (int bit = 0; bit < 8; ++bit) value = value & 1 ? value >> 1 ^ 0xEDB88320 : value >> 1;
-    table[i] = value;
+    tables[0][i] = value;
   }
-  return table;
+  for (std::size_t k = 1; k < slice; ++k)
+    for (std::size_t i = 0; i < 256; ++i) tables[k][i] = tables[0][tables[k - 1][i] & 0xFF] ^ tables[k - 1][i] >> 8;
+  return tables;
 }
 
 }  // namespace
 
-std::uint32_t crc32(std::span<const std::byte> bytes) {
-  static constexpr std::array<std::uint32_t, 256> table = make_table();
-  std::uint32_t value = 0xFFFFFFFF;
-  for (const std::byte b : bytes) value = table[(value ^ static_cast<std::uint32_t>(b)) & 0xFF] ^ value >> 8;
+std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before) {
+  static constexpr std::array<std::array<std::uint32_t, 256>, slice> tables = make_tables();
+  std::uint32_t value = ~before;
+  for (; bytes.size() >= slice; bytes = bytes.subspan(slice)) {
+    std::array<std::uint32_t, slice / 4> words;
+    std::memcpy(words.data(), bytes.data(), slice);
+    words[0] ^= value;
+    value = 0;
+    for (std::size_t w = 0; w < words.size(); ++w)
+      for (std::size_t b = 0; b < 4; ++b) value ^= tables[slice - 1 - 4 * w - b][words[w] >> 8 * b & 0xFF];
+  }
+  for (const std::byte b : bytes) value = tables[0][(value ^ static_cast<std::uint32_t>(b)) & 0xFF] ^ value >> 8;
   return ~value;
 }
 

@@ -13,8 +13,8 @@
 
 namespace sparknet::detail {
 
-/// The CRC-32 of IEEE 802.3 (zlib's).
-std::uint32_t crc32(std::span<const std::byte> bytes);
+/// The CRC-32 of IEEE 802.3 (zlib's), of bytes that follow others whose checksum is `before`.
+std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before = 0);
 
 /// Appends values to a buffer in the machine's byte order, which is little-endian wherever sparknet runs.
 class ByteWriter {
@@ -36,9 +36,9 @@ class ByteWriter {
 /// Reads values back; throws DataError with file and byte offset where the buffer ends too early.
 class ByteReader {
  public:
-  /// Begins at byte `offset` of `bytes`, which is the file's content.
-  ByteReader(std::string file, std::span<const std::byte> bytes, std::size_t offset = 0)
-      : file_(std::move(file)), bytes_(bytes), offset_(offset) {}
+  /// Begins at byte `offset` of `bytes`, which lie at byte `base` of the file.
+  ByteReader(std::string file, std::span<const std::byte> bytes, std::size_t offset = 0, std::size_t base = 0)
+      : file_(std::move(file)), bytes_(bytes), offset_(offset), base_(base) {}
 
   template <class T>
   requires std::is_arithmetic_v<T> T number(const char* what) {
@@ -61,13 +61,13 @@ class ByteReader {
   }
   std::size_t left() const { return bytes_.size() - offset_; }
   [[noreturn]] void fail(const std::string& why) const {
-    throw DataError(file_, static_cast<std::int64_t>(offset_), why);
+    throw DataError(file_, static_cast<std::int64_t>(base_ + offset_), why);
   }
 
  private:
   std::string file_;
   std::span<const std::byte> bytes_;
-  std::size_t offset_;
+  std::size_t offset_, base_;
 };
 
 }  // namespace sparknet::detail

@@ -43,9 +43,38 @@ Snapshot read_body(ByteReader& in) {
   const auto slots = in.number<std::uint32_t>("the slots");
   if (slots > max_slots) in.fail("has " + std::to_string(slots) + " slots of history; no update rule has so many");
 
-  std::vector<ParamInfo> layout;
   Dim end = 0;
   std::uint64_t bytes = 0;
+  std::vector<ParamInfo> layout = read_layout(in, end);
+  // Checked before anything of that size is allocated.
+  if (__builtin_mul_overflow(static_cast<std::uint64_t>(end), size_of(dtype) * (1 + std::uint64_t{slots}), &bytes) ||
+      bytes != in.left())
+    in.fail("the parameters' values take up another number of bytes than their shapes say");
+
+  const auto shared = std::make_shared<const std::vector<ParamInfo>>(std::move(layout));
+  snapshot.weights = WeightCollection(shared, end, dtype);
+  read_values(in, snapshot.weights);
+  for (std::uint32_t s = 0; s < slots; ++s) read_values(in, snapshot.history.emplace_back(shared, end, dtype));
+  return snapshot;
+}
+
+}  // namespace
+
+void write_layout(ByteWriter& out, const std::vector<ParamInfo>& layout) {
+  out.number<std::uint64_t>(layout.size());
+  for (const ParamInfo& info : layout) {
+    out.text(info.layer);
+    out.text(info.name);
+    out.number(static_cast<std::uint32_t>(info.shape.size()));
+    for (const Dim dim : info.shape) out.number(dim);
+    out.number(info.lr_mult);
+    out.number(info.decay_mult);
+  }
+}
+
+std::vector<ParamInfo> read_layout(ByteReader& in, Dim& end) {
+  end = 0;
+  std::vector<ParamInfo> layout;
   for (auto n = in.number<std::uint64_t>("the parameters"); n > 0; --n) {
     ParamInfo info;
     info.layer = in.text("a layer's name");
@@ -64,19 +93,8 @@ Snapshot read_body(ByteReader& in) {
     if (__builtin_add_overflow(end, count, &end)) in.fail("a parameter has an impossible shape");
     layout.push_back(std::move(info));
   }
-  // Checked before anything of that size is allocated.
-  if (__builtin_mul_overflow(static_cast<std::uint64_t>(end), size_of(dtype) * (1 + std::uint64_t{slots}), &bytes) ||
-      bytes != in.left())
-    in.fail("the parameters' values take up another number of bytes than their shapes say");
-
-  const auto shared = std::make_shared<const std::vector<ParamInfo>>(std::move(layout));
-  snapshot.weights = WeightCollection(shared, end, dtype);
-  read_values(in, snapshot.weights);
-  for (std::uint32_t s = 0; s < slots; ++s) read_values(in, snapshot.history.emplace_back(shared, end, dtype));
-  return snapshot;
+  return layout;
 }
-
-}  // namespace
 
 void write_snapshot(const std::filesystem::path& file, const Snapshot& snapshot) {
   ByteWriter body;
@@ -89,15 +107,7 @@ void write_snapshot(const std::filesystem::path& file, const Snapshot& snapshot)
   body.number<std::uint64_t>(snapshot.losses.size());
   for (const double loss : snapshot.losses) body.number(loss);
   body.number(static_cast<std::uint32_t>(snapshot.history.size()));
-  body.number<std::uint64_t>(snapshot.weights.layout().size());
-  for (const ParamInfo& info : snapshot.weights.layout()) {
-    body.text(info.layer);
-    body.text(info.name);
-    body.number(static_cast<std::uint32_t>(info.shape.size()));
-    for (const Dim dim : info.shape) body.number(dim);
-    body.number(info.lr_mult);
-    body.number(info.decay_mult);
-  }
+  write_layout(body, snapshot.weights.layout());
   write_values(body, snapshot.weights);
   for (const WeightCollection& slot : snapshot.history) write_values(body, slot);
 
@@ -114,6 +124,8 @@ Snapshot parse_snapshot(const std::string& file, std::span<const std::byte> byte
   const auto fail = [&](std::size_t offset, const std::string& why) {
     return DataError(file, static_cast<std::int64_t>(offset), why);
   };
+  if (bytes.size() >= group_magic.size() && std::memcmp(bytes.data(), group_magic.data(), group_magic.size()) == 0)
+    throw fail(0, "is a snapshot of a group of workers; AveragingSolver reads it");
   if (bytes.size() < magic.size() || std::memcmp(bytes.data(), magic.data(), magic.size()) != 0)
     throw fail(0, "a snapshot begins with \"SPKNSNAP\"; this file does not");
   ByteReader header(file, bytes);

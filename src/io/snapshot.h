@@ -5,9 +5,11 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sparknet/weights.h"
+#include "src/io/bytes.h"
 
 namespace sparknet::detail {
 
@@ -23,6 +25,13 @@ struct Snapshot {
   WeightCollection weights;
   std::vector<WeightCollection> history;
 };
+
+/// How the snapshot of a group begins (src/distributed/group_snapshot.h).
+constexpr std::string_view group_magic = "SPKNGRUP";
+
+void write_layout(ByteWriter& out, const std::vector<ParamInfo>& layout);
+/// Offsets are without gaps; `end` is that behind the last parameter.
+std::vector<ParamInfo> read_layout(ByteReader& in, Dim& end);
 
 void write_snapshot(const std::filesystem::path& file, const Snapshot& snapshot);
 /// Throws DataError with the byte offset for anything that is not a whole snapshot.

@@ -6,50 +6,12 @@
 #include <cstring>
 #include <limits>
 
-#include "sparknet/layers/inner_product.h"
-#include "sparknet/layers/rdd.h"
-#include "sparknet/layers/softmax_with_loss.h"
-#include "tests/nets.h"
+#include "tests/distributed/training.h"
 
 using namespace sparknet;
 using namespace sparknet::testing;
 
 namespace {
-
-NetParam small_net(Dim batch) {
-  return NetParam(
-      "small",
-      RDDLayer{"data", {batch, 6}},
-      RDDLayer{"label", {batch}},
-      InnerProductLayer{"hidden", {"data"}, {.num_output = 7}},
-      InnerProductLayer{"ip", {"hidden"}, {.num_output = 5}},
-      SoftmaxWithLoss{"loss", {"ip", "label"}});
-}
-
-const SolverParam momentum{
-    .base_lr = 0.05,
-    .lr_policy = lr_policy::Inv{.gamma = 0.01, .power = 0.75},
-    .momentum = 0.9,
-    .weight_decay = 0.001,
-    .max_iter = 40};
-
-/// Trains on `workers` threads and returns the weights of each.
-std::vector<WeightCollection> train(
-    int workers, const SolverParam& param, const NetParam& net, const AveragingOptions& options,
-    const std::function<SourcePtr(int rank)>& source, DType dtype = DType::F64,
-    const std::function<void(int rank, const RoundStats&)>& after_round = nullptr) {
-  std::vector<WeightCollection> weights(static_cast<std::size_t>(workers));
-  run_on_threads(workers, [&](Communicator& group) {
-    AveragingSolver solver(param, net, group, options, {.dtype = dtype, .threads = 1});
-    solver.solver().set_training_data(source(group.rank()));
-    solver.set_callbacks({.after_round = [&](const RoundStats& stats) {
-      if (after_round) after_round(group.rank(), stats);
-    }});
-    solver.solve();
-    weights[static_cast<std::size_t>(group.rank())] = solver.solver().net().weights();
-  });
-  return weights;
-}
 
 /// The examples that worker `rank` of `workers` sees where each batch of workers * batch is dealt out in pieces.
 SourcePtr dealt(SourcePtr all, int rank, int workers, Dim batch) {
@@ -158,6 +120,153 @@ TEST_SUITE("threads") {
         weights.copy_from(start - direction * 0.7);
       }
       CHECK(equal(averaged[0], solver.net().weights(), 1e-14));
+    }
+  }
+
+  TEST_CASE("SlowMo is outer SGD while the rate is constant, and rescales its momentum when it falls") {
+    const auto source = [](int rank) { return random_examples(40, {6}, 10 + static_cast<std::uint64_t>(rank)); };
+    SolverParam plain{.base_lr = 0.05, .momentum = 0.9, .max_iter = 30};
+    AveragingOptions sgd{.round = {.max_steps = 5}, .outer = [] { return outer_sgd({.lr = 0.8, .momentum = 0.5}); }};
+    AveragingOptions slow{.round = {.max_steps = 5}, .outer = [] { return slowmo({.lr = 0.8, .momentum = 0.5}); }};
+    CHECK(equal(train(2, plain, small_net(4), sgd, source)[0], train(2, plain, small_net(4), slow, source)[1], 1e-12));
+
+    plain.lr_policy = lr_policy::Step{.gamma = 0.1, .stepsize = 5};
+    plain.momentum = 0;
+    plain.max_iter = 10;
+    Solver solver(plain, small_net(4), {.dtype = DType::F64, .threads = 1});
+    solver.set_training_data(source(0));
+    Tensor weights = solver.net().param_arena(), u(weights.shape(), DType::F64);
+    for (const double rate : {0.05, 0.005}) {
+      const Tensor start = weights.copy();
+      solver.step(5);
+      u = u * 0.5 + (start - weights) / rate;
+      weights.copy_from(start - u * (0.8 * rate));
+    }
+    CHECK(equal(train(1, plain, small_net(4), slow, source)[0], solver.net().weights(), 1e-13));
+  }
+
+  TEST_CASE("elastic averaging draws workers to a centre and the centre to their mean") {
+    const auto source = [](int rank) { return random_examples(40, {6}, 10 + static_cast<std::uint64_t>(rank)); };
+    const SolverParam plain{.base_lr = 0.05, .momentum = 0.9, .max_iter = 9};
+    std::vector<std::unique_ptr<Solver>> solvers;
+    for (const int rank : {0, 1}) {
+      solvers.push_back(std::make_unique<Solver>(plain, small_net(4), NetOptions{.dtype = DType::F64, .threads = 1}));
+      solvers.back()->set_training_data(source(rank));
+    }
+    Tensor centre = solvers[0]->net().param_arena().copy();
+    for (int round = 0; round < 3; ++round) {
+      Tensor sum(centre.shape(), DType::F64);
+      for (const auto& solver : solvers) {
+        solver->step(3);
+        sum.add(solver->net().param_arena());
+      }
+      for (const auto& solver : solvers) {
+        Tensor x = solver->net().param_arena();
+        x.copy_from(x - (x - centre) * 0.4);
+      }
+      centre = centre + (sum / 2 - centre) * 0.8;
+    }
+    run_on_threads(2, [&](Communicator& group) {
+      AveragingSolver solver(
+          plain,
+          small_net(4),
+          group,
+          {.round = {.max_steps = 3}, .outer = [] { return elastic_average({.beta = 0.8}); }},
+          {.dtype = DType::F64, .threads = 1});
+      solver.solver().set_training_data(source(group.rank()));
+      for (int round = 0; round < 3; ++round) solver.round();
+      const Tensor own = solvers[static_cast<std::size_t>(group.rank())]->net().param_arena();
+      CHECK(equal(solver.solver().net().param_arena(), own, 1e-14));
+      CHECK(equal(solver.weights().arena(), centre, 1e-14));
+      solver.solve();  // nothing is left to do but to take the centre
+      CHECK(solver.solver().net().param_arena() == solver.weights().arena());
+    });
+  }
+
+  TEST_CASE("an outer optimizer acts on what is learned; the rest takes the mean") {
+    run_on_threads(2, [](Communicator& group) {
+      const NetParam net(
+          "half",
+          RDDLayer{"data", {4, 6}},
+          RDDLayer{"label", {4}},
+          InnerProductLayer{"fixed", {"data"}, {.num_output = 7, .lr_mult = {0, 0}}},
+          InnerProductLayer{"ip", {"fixed"}, {.num_output = 5}},
+          SoftmaxWithLoss{"loss", {"ip", "label"}});
+      AveragingSolver solver(
+          {.base_lr = 0.05, .max_iter = 10},
+          net,
+          group,
+          {.round = {.max_steps = 2}, .outer = [] { return outer_sgd({.lr = 0.5, .momentum = 0.9}); }},
+          {.dtype = DType::F64, .threads = 1});
+      solver.set_training_data(random_examples(40, {6}, 1));
+      solver.round();
+      // As a layer would that keeps statistics there.
+      Tensor fixed = solver.solver().net().weights()["fixed"][0];
+      Tensor arena = solver.solver().net().param_arena();
+      const ParamInfo& info = solver.solver().net().params()[0];
+      Tensor mine = arena.subarray(Shape(info.offset), Shape(info.offset + info.shape.count()));
+      mine.fill(group.rank() == 0 ? 3 : 5);
+      const Tensor before = arena.copy();
+      solver.round();
+      CHECK(mine.get<double>(0) == 4);
+      CHECK(mine.get<double>(info.shape.count() - 1) == 4);
+      CHECK_FALSE(arena == before);
+    });
+  }
+
+  TEST_CASE("an averaged history is the mean, and lets a round of one step be one of a larger batch") {
+    const Dim batch = 4;
+    const int workers = 3;
+    const SourcePtr all = random_examples(batch * workers * 7, {6}, 1);
+    Solver large(momentum, small_net(batch * workers), {.dtype = DType::F64, .threads = 1});
+    large.set_training_data(all);
+    large.step(20);
+    run_on_threads(workers, [&](Communicator& group) {
+      AveragingSolver solver(
+          momentum,
+          small_net(batch),
+          group,
+          {.round = {.max_steps = 1}, .history = SolverHistory::Average},
+          {.dtype = DType::F64, .threads = 1});
+      solver.solver().set_training_data(dealt(all, group.rank(), workers, batch));
+      for (int round = 0; round < 20; ++round) solver.round();
+      CHECK(equal(solver.solver().net().param_arena(), large.net().param_arena(), 1e-12));
+      CHECK(equal(solver.solver().history(), large.history(), 1e-12));
+    });
+  }
+
+  TEST_CASE("one worker is one machine for a rule of any number of slots") {
+    /// Adam without its bias correction: not linear in the gradient.
+    class TwoSlots final : public UpdateRule {
+     public:
+      std::string_view name() const override { return "two slots"; }
+      int slots() const override { return 2; }
+      void update(const UpdateArgs& args) const override {
+        Tensor weights = args.weights, first = args.slots[0], second = args.slots[1];
+        const auto w = weights.span<float>(), m = first.span<float>(), v = second.span<float>();
+        const auto g = args.gradient.span<float>();
+        for (std::size_t i = 0; i < w.size(); ++i) {
+          m[i] = 0.9F * m[i] + 0.1F * g[i];
+          v[i] = 0.99F * v[i] + 0.01F * g[i] * g[i];
+          w[i] -= static_cast<float>(args.rate) * m[i] / (std::sqrt(v[i]) + 1e-6F);
+        }
+      }
+    };
+    const SolverParam param{.base_lr = 0.01, .rule = std::make_shared<TwoSlots>(), .max_iter = 20};
+    Solver alone(param, branching_net(5), {.threads = 1});
+    alone.set_training_data(random_examples(33, {2, 8, 8}, 1));
+    alone.step(20);
+    for (const SolverHistory history : {SolverHistory::Keep, SolverHistory::Average}) {
+      const auto averaged = train(
+          1,
+          param,
+          branching_net(5),
+          {.round = {.max_steps = 7}, .history = history},
+          [](int) {
+            return random_examples(33, {2, 8, 8}, 1);
+          },
+          DType::F32);
+      CHECK(averaged[0] == alone.net().weights());
     }
   }
 

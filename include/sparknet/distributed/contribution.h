@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "sparknet/distributed/round.h"
@@ -34,8 +35,8 @@ struct Contribution {
   Carries carries = Carries::Weights;
   /// How many workers count, and how many were left out because their weights were not finite.
   int workers = 0, rejected = 0;
-  /// The sum of the workers' weights; `unit` is that of the first, in which `sums` is counted: one worker's sums are
-  /// its values themselves, and equal workers' are added as they are.
+  /// The sum of the workers' weights, each above 0; `unit` is that of the first, in which `sums` is counted: one
+  /// worker's sums are its values themselves, and equal workers' are added as they are. 0 where no worker counts.
   double weight = 0, unit = 0;
   /// The sums over all workers, rejected ones too, and the most that one of them made.
   std::int64_t steps = 0, examples = 0, most_steps = 0;
@@ -47,38 +48,44 @@ struct Contribution {
   /// In training: the sum over the workers and the longest.
   double seconds = 0, most_seconds = 0;
   /// Of each worker, in the order of their numbers.
-  std::vector<WorkerState> states;
-  /// The parameter arena and, where the history is averaged, each slot of it. Empty where no worker counts.
-  std::vector<Tensor> sums;
+  std::vector<WorkerState> states = {};
+  /// The parameter arena and, where the history is averaged, each slot of it: all f32 or all f64. Empty where no worker
+  /// counts.
+  std::vector<Tensor> sums = {};
 
-  /// Adds another. Throws Error where schema, round or kind differ and where a worker is in both, as a task that ran
+  /// Adds another, in the memory of `sums`, in the order of the workers' numbers. Shares no memory with `other`. Throws
+  /// Error and changes nothing where schema, round or kind differ and where a worker is in both, as a task that ran
   /// twice would be.
   void merge(const Contribution& other);
-  /// The weighted mean: sums[i] * unit / weight.
+  /// The weighted mean: sums[i] / (weight / unit). Throws Error where no worker counts.
   Tensor mean(std::size_t index = 0) const;
 };
 
-/// The sum in the order of the workers' numbers: the same bits in whatever order the parts come.
+/// The sum in the order of the parts' first workers, and the same bits in whatever order the parts come. It is written
+/// over the sums of one of the parts, which are no good afterwards: move the parts here.
 Contribution merge(std::vector<Contribution> parts);
 
-/// A hash of names, shapes and the element type, which say whether two arenas can be added.
+/// A hash (FNV-1a) of names, shapes and the element type, which say whether two arenas can be added.
 std::uint64_t schema_of(const std::vector<ParamInfo>& layout, DType dtype);
 
 /// How a sum's elements are written: as they are; as the upper half of an f32 (rounded to nearest even); or as a
-/// multiple of an f32 for each 256 of them, -127 to 127. The last two are for f32 differences.
+/// multiple of an f32 for each 256 of them, -127 to 127. The last two are for f32 differences, and for the first sum
+/// alone: a history is written as it is.
 enum class Codec : std::uint8_t { Exact, BF16, Int8 };
 
 struct EncodeOptions {
   Codec codec = Codec::Exact;
   /// What rounding left over is added to the next contribution of the same worker: as many f32 as the first sum holds,
-  /// zeros at first, changed by encode(). Undefined: it is lost.
+  /// zeros at first, changed by encode() with a lossy codec. Undefined: it is lost.
   Tensor residual = {};
   /// Each chunk is decoded and checked for itself.
   std::size_t elements_in_chunk = std::size_t{1} << 18;
 };
 
-/// Writes a contribution piece by piece: a header, then chunks, each with its checksum. Throws Error for a lossy codec
-/// of weights or of f64.
+/// Writes a contribution piece by piece: a header, then the chunks of each sum in order. The header is "SPKNCONT", a
+/// u32 version, the u32 length of its body, the body, and the CRC-32 of all that; a chunk is the u32 number of the sum,
+/// the u64 number of its first element, how many as a u32, the elements, and the CRC-32 of all that. Every number is
+/// little-endian. Throws Error for a lossy codec of weights or of f64.
 void encode(
     const Contribution& contribution, const EncodeOptions& options,
     const std::function<void(std::span<const std::byte>)>& sink);

@@ -50,7 +50,7 @@ struct RoundStats {
   /// back from being lost; and how many are away.
   int workers = 0, rejected = 0, returned = 0, lost = 0;
   /// What became of those lost in this round.
-  std::vector<std::string> faults;
+  std::vector<std::string> faults = {};
   /// How many workers asked for an end.
   int stops = 0;
   std::int64_t steps = 0, examples = 0;
@@ -87,7 +87,7 @@ std::unique_ptr<RoundSchedule> warm_up_rounds(std::int64_t iterations, RoundPoli
 
 struct AdaptiveTauOptions {
   std::int64_t initial = 4, least = 1, most = 1000;
-  /// The rounds whose mean of drift / rate^2 becomes the measure of the later ones.
+  /// The rounds whose mean of drift / rate becomes the measure of the later ones.
   std::int64_t sampling_rounds = 20;
   /// Below this share of the measure tau grows by one, above that it shrinks by one.
   double low = 0.7, high = 1.3;

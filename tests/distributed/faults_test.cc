@@ -1,0 +1,204 @@
+// Workers that throw, hang or yield NaN: the round goes on with the others, and says so.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <thread>
+
+#include "tests/distributed/training.h"
+
+using namespace sparknet;
+using namespace sparknet::testing;
+using namespace std::chrono_literals;
+
+namespace {
+
+SourcePtr examples(int rank) {
+  return random_examples(40, {6}, 10 + static_cast<std::uint64_t>(rank));
+}
+
+struct Run {
+  std::vector<RoundStats> rounds;
+  WeightCollection weights;
+  std::int64_t iteration = 0;
+};
+
+/// Trains three workers; `disturb(rank, iteration, net)` is called before each step. Worker 0 reports.
+Run disturbed(
+    const AveragingOptions& options, std::int64_t max_iter,
+    const std::function<void(int rank, std::int64_t iteration, Net& net)>& disturb) {
+  Run run;
+  run_on_threads(3, [&](Communicator& group) {
+    SolverParam param = momentum;
+    param.max_iter = max_iter;
+    AveragingSolver solver(param, small_net(4), group, options, {.threads = 1});
+    Solver& own = solver.solver();
+    const SourcePtr source = examples(group.rank());
+    // A step reads four examples; the disturbance comes with the first of them.
+    std::atomic<int> calls = 0;
+    own.set_training_data(
+        from_callback(
+            source->columns(),
+            source->size(),
+            [&, source](Dim index, std::span<std::byte* const> out) {
+              if (calls++ % 4 == 0) disturb(group.rank(), own.iteration(), own.net());
+              for (std::size_t c = 0; c < out.size(); ++c) {
+                const std::byte* from = source->example(index, c, out[c]);
+                if (from != out[c]) std::copy_n(from, source->columns()[c].bytes(), out[c]);
+              }
+            }),
+        {.prefetch = 0});
+    solver.set_callbacks({.after_round = [&](const RoundStats& stats) {
+      if (group.rank() == 0) run.rounds.push_back(stats);
+    }});
+    solver.solve();
+    if (group.rank() == 0) {
+      run.weights = solver.weights();
+      run.iteration = own.iteration();
+    }
+  });
+  return run;
+}
+
+bool finite(const WeightCollection& weights) {
+  return equal(weights, weights, 0);  // NaN would not equal itself
+}
+
+}  // namespace
+
+TEST_SUITE("threads") {
+  TEST_CASE("a worker that throws is gone, and the others go on while they are enough") {
+    const auto throws = [](int rank, std::int64_t iteration, Net&) {
+      if (rank == 1 && iteration == 12) throw Error("the disk of worker 1 is full");
+    };
+    const Run run = disturbed({.round = {.max_steps = 5}, .quorum = 2}, 40, throws);
+    REQUIRE(run.rounds.size() == 8);
+    CHECK(run.rounds[1].workers == 3);
+    CHECK(run.rounds[2].workers == 2);
+    CHECK(run.rounds[2].lost == 1);
+    CHECK(run.rounds[2].steps == 10);
+    REQUIRE(run.rounds[2].faults.size() == 1);
+    CHECK(run.rounds[2].faults[0].find("worker 1: ") == 0);
+    CHECK(run.rounds[2].faults[0].find("the disk of worker 1 is full") != std::string::npos);
+    CHECK(run.rounds[3].faults.empty());
+    CHECK(run.rounds[7].lost == 1);
+    CHECK(run.iteration == 40);
+    CHECK(finite(run.weights));
+    CHECK(run.rounds[7].loss < run.rounds[0].loss);
+
+    CHECK_THROWS_WITH_AS(
+        disturbed({.round = {.max_steps = 5}}, 40, throws),
+        doctest::Contains("the disk of worker 1 is full"),
+        Error);
+  }
+
+  TEST_CASE("where fewer than the quorum are left it is an error that says whom") {
+    std::vector<std::string> told;
+    CHECK_THROWS_WITH(
+        run_on_threads(
+            3,
+            [&](Communicator& group) {
+              if (group.rank() > 0) throw Error("fault of " + std::to_string(group.rank()));
+              std::this_thread::sleep_for(50ms);
+              try {
+                group.barrier(1s, 2);
+              } catch (const Error& error) {
+                told.push_back(error.what());
+                throw;
+              }
+            }),
+        doctest::Contains("fault of "));
+    CHECK(
+        told == std::vector<std::string>{"1 of 3 workers came to the barrier, and 2 must: worker 1: fault of 1; worker "
+                                         "2: fault of 2"});
+  }
+
+  TEST_CASE("one that sleeps past the budget is left out and comes back with what the others know") {
+    const AveragingOptions options{.round = {.max_steps = 5}, .quorum = 2, .timeout = 100ms};
+    std::atomic<bool> slept = false;
+    std::atomic<int> rounds_without = 0;
+    const Run run = disturbed(options, 200, [&](int rank, std::int64_t iteration, Net&) {
+      if (rank == 2 && iteration == 10 && !slept.exchange(true)) std::this_thread::sleep_for(400ms);
+      if (rank != 2) std::this_thread::sleep_for(2ms);
+    });
+    int lost = 0, returned = 0, all = 0;
+    std::size_t faults = 0;
+    for (const RoundStats& stats : run.rounds) {
+      lost += stats.lost;
+      returned += stats.returned;
+      faults += stats.faults.size();
+      all += stats.workers == 3;
+      if (stats.faults.size() == 1) CHECK(stats.faults[0] == "worker 2 did not come within 0.1 s");
+      CHECK(stats.workers + stats.lost + stats.returned == 3);
+    }
+    CHECK(lost >= 1);
+    CHECK(returned == 1);
+    CHECK(faults == 1);
+    CHECK(all >= 10);
+    CHECK(run.iteration == 200);
+    CHECK(finite(run.weights));
+    CHECK(run.rounds.back().loss < run.rounds.front().loss);
+  }
+
+  TEST_CASE("one that came back has the bits of the others") {
+    std::vector<WeightCollection> weights(3);
+    std::vector<std::vector<double>> velocities(3);
+    std::vector<RoundStats> last(3);
+    run_on_threads(3, [&](Communicator& group) {
+      AveragingOptions options{.round = {.max_steps = 2}, .quorum = 2, .timeout = 60ms};
+      options.outer = [] { return outer_sgd({.lr = 0.7, .momentum = 0.9}); };
+      options.schedule = [] { return adaptive_tau({.initial = 2, .sampling_rounds = 3}); };
+      AveragingSolver solver(momentum, small_net(4), group, options, {.threads = 1});
+      solver.solver().set_training_data(examples(group.rank()));
+      // The others meet five times while one is away, and it then comes to three rounds with them.
+      if (group.rank() == 1) {
+        solver.round();
+        std::this_thread::sleep_for(300ms);
+        RoundStats stats;
+        for (int again = 0; again < 4; ++again) stats = solver.round();
+        last[1] = stats;
+      } else {
+        RoundStats stats;
+        int together = 0;
+        for (; together < 5;) {
+          if (together == 1) std::this_thread::sleep_for(20ms);
+          stats = solver.round();
+          together += stats.lost == 0;
+        }
+        last[static_cast<std::size_t>(group.rank())] = stats;
+      }
+      weights[static_cast<std::size_t>(group.rank())] = solver.weights();
+    });
+    CHECK(weights[1] == weights[0]);
+    CHECK(weights[2] == weights[0]);
+    CHECK(last[1].iteration == last[0].iteration);
+    CHECK(last[1].round == last[0].round);
+    CHECK(last[1].max_steps == last[0].max_steps);
+  }
+
+  TEST_CASE("one that yields NaN is rejected each time, and the run converges") {
+    const Run run =
+        disturbed({.round = {.max_steps = 5}, .quorum = 2}, 40, [](int rank, std::int64_t iteration, Net& net) {
+          if (rank == 0 && iteration % 10 == 3) net.param_arena().fill(std::numeric_limits<double>::quiet_NaN());
+        });
+    for (const RoundStats& stats : run.rounds) CHECK(stats.rejected == (stats.round % 2 == 0 ? 1 : 0));
+    CHECK(finite(run.weights));
+    CHECK(run.rounds.back().loss < run.rounds.front().loss);
+  }
+
+  TEST_CASE("a time-out without a quorum ends the group within the time") {
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK_THROWS_WITH_AS(
+        run_on_threads(
+            2,
+            [](Communicator& group) {
+              if (group.rank() == 1) std::this_thread::sleep_for(500ms);
+              group.barrier(50ms);
+            }),
+        "1 of 2 workers came to the barrier, and 2 must: worker 1 did not come within 0.05 s",
+        Error);
+    CHECK(std::chrono::steady_clock::now() - begin < 5s);
+  }
+}
