@@ -5,6 +5,16 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sparknet)
 install(TARGETS sparknet EXPORT sparknetTargets FILE_SET HEADERS)
 install(EXPORT sparknetTargets NAMESPACE sparknet:: DESTINATION ${package_dir})
+foreach(component MPI NCCL)  # each has a list of its own, so that who does not ask for the component does not need it
+  string(TOLOWER ${component} name)
+  if(SPARKNET_WITH_${component})
+    install(TARGETS sparknet_${name} EXPORT sparknet_${name}_targets)
+    install(EXPORT sparknet_${name}_targets NAMESPACE sparknet:: DESTINATION ${package_dir} FILE sparknet_${name}_targets.cmake)
+  endif()
+endforeach()
+if(SPARKNET_WITH_NCCL)
+  install(FILES ${PROJECT_SOURCE_DIR}/cmake/FindNCCL.cmake DESTINATION ${package_dir})
+endif()
 
 # A static library hands its private dependencies on to whoever links it; a shared one has them inside or names them itself.
 get_target_property(kind sparknet TYPE)

@@ -9,19 +9,24 @@ macro(sparknet_require package text debian)
   endif()
 endmacro()
 
-# sparknet_part(TESTS package debian-package) sets SPARKNET_TESTS (build them?) and SPARKNET_TESTS_TEXT (for the summary).
+# sparknet_part(TESTS package debian-package [OPTION variable] [COMPONENTS c]...) sets SPARKNET_TESTS (build them?) and
+# SPARKNET_TESTS_TEXT (for the summary), as the option says: SPARKNET_BUILD_TESTS unless it has another name.
 macro(sparknet_part part package debian)
+  cmake_parse_arguments(arg "" "OPTION" "COMPONENTS" ${ARGN})
+  if(NOT arg_OPTION)
+    set(arg_OPTION SPARKNET_BUILD_${part})
+  endif()
   set(SPARKNET_${part} OFF)
   set(SPARKNET_${part}_TEXT "no")
-  if(SPARKNET_BUILD_${part})  # AUTO is true here as well: any text but OFF, NO, 0 and the like
-    find_package(${package} QUIET)
+  if(${arg_OPTION})  # AUTO is true here as well: any text but OFF, NO, 0 and the like
+    find_package(${package} QUIET COMPONENTS ${arg_COMPONENTS})
     if(${package}_FOUND)
       set(SPARKNET_${part} ON)
       set(SPARKNET_${part}_TEXT "yes")
-    elseif(SPARKNET_BUILD_${part} STREQUAL "AUTO")
+    elseif(${arg_OPTION} STREQUAL "AUTO")
       set(SPARKNET_${part}_TEXT "no: ${package} was not found (Debian: ${debian})")
     else()
-      message(FATAL_ERROR "SPARKNET_BUILD_${part}=${SPARKNET_BUILD_${part}} needs ${package}, which was not found (Debian: apt-get install ${debian})")
+      message(FATAL_ERROR "${arg_OPTION}=${${arg_OPTION}} needs ${package}, which was not found (Debian: apt-get install ${debian})")
     endif()
   endif()
 endmacro()

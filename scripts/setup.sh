@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing with apt, and nothing else: scripts/setup.sh [build|download|test|ci]...
+# Installs what is missing with apt, and nothing else: scripts/setup.sh [build|download|mpi|test|ci]...
 # Where nothing is missing it prints nothing, does nothing and needs no network.
 set -euo pipefail
 exec </dev/null
@@ -15,6 +15,8 @@ build     zlib.h                 zlib1g-dev          reads .gz data files
 build     CLI/CLI.hpp            libcli11-dev        options of the examples
 download  curl|wget              curl                fetches data sets
 download  /etc/ssl/certs         ca-certificates     fetches data sets
+mpi       mpicxx                 libopenmpi-dev      averages over processes
+mpi       mpirun                 openmpi-bin         averages over processes
 test      doctest/doctest.h      doctest-dev         runs the tests
 ci        benchmark/benchmark.h  libbenchmark-dev    builds the benchmarks
 ci        clang++                clang               the second compiler
@@ -34,7 +36,7 @@ have() {  # one of the second column's words
 
 wanted=" ${*:-build} "
 [[ $wanted == *" ci "* ]] && wanted+="test "
-[[ $wanted == *" test "* ]] && wanted+="build "
+[[ $wanted == *" test "* ]] && wanted+="build mpi "
 packages=() reasons=()
 while read -r set what package why; do
   [[ -n $set && $wanted == *" $set "* ]] || continue
@@ -67,3 +69,5 @@ if ! apt install --no-install-recommends "${packages[@]}"; then
   tail -n 15 "$log" >&2
   refuse "apt-get failed"
 fi
+# Trees that were configured without these packages look for them again in their next build.
+touch -c "$(dirname "${BASH_SOURCE[0]}")"/../build/*/CMakeCache.txt

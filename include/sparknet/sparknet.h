@@ -12,6 +12,8 @@
 #include "sparknet/distributed/averaging_solver.h"
 #include "sparknet/distributed/communicator.h"
 #include "sparknet/distributed/contribution.h"
+#include "sparknet/distributed/mpi.h"
+#include "sparknet/distributed/nccl.h"
 #include "sparknet/distributed/outer_optimizer.h"
 #include "sparknet/distributed/round.h"
 #include "sparknet/distributed/round_master.h"

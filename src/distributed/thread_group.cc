@@ -10,6 +10,7 @@
 
 #include "sparknet/distributed/communicator.h"
 #include "sparknet/error.h"
+#include "src/distributed/agreement.h"
 #include "src/distributed/ordered_sum.h"
 
 namespace sparknet {
@@ -204,7 +205,7 @@ class ThreadCommunicator final : public Communicator {
   }
 
   void broadcast(Tensor& values, int root) override {
-    if (root < 0 || root >= size()) throw Error(fmt::format("a group of {} has no member {}", size(), root));
+    detail::check_root(root, size());
     const std::vector<int>& present = meeting_.present();
     if (std::find(present.begin(), present.end(), root) == present.end())
       throw Error(fmt::format("worker {} was lost and cannot broadcast", root));
@@ -216,8 +217,7 @@ class ThreadCommunicator final : public Communicator {
   void all_reduce_sum(Tensor& values) override { all_reduce_mean(values, 1, 1); }
 
   void all_reduce_mean(Tensor& values, double scale, double divisor) override {
-    if (values.dtype() != DType::F32 && values.dtype() != DType::F64)
-      throw DTypeError(fmt::format("a communicator sums f32 and f64, not {}", to_string(values.dtype())));
+    detail::check_summable(values.dtype());
     const std::vector<int>& present = meeting_.present();
     bring(values, scale, present.front());
     // Each member sums its share of the elements for all; the shares do not meet, and begin on 64-byte borders.
@@ -241,7 +241,7 @@ class ThreadCommunicator final : public Communicator {
 
   /// Shows a tensor to the others. Throws where they do not fit that of member `model`.
   void bring(Tensor& values, double scale, int model) {
-    if (!values.is_contiguous()) throw ShapeError("a communicator takes dense tensors; copy() this one first");
+    detail::check_dense(values);
     meeting_.given[static_cast<std::size_t>(rank_)] = {&values, scale};
     meeting_.wait(rank_);
     const std::string mismatch = find_mismatch(model);
@@ -254,15 +254,9 @@ class ThreadCommunicator final : public Communicator {
     const Tensor& wanted = *given(model).values;
     for (const int rank : meeting_.present()) {
       const Tensor& other = *given(rank).values;
-      if (other.shape() == wanted.shape() && other.dtype() == wanted.dtype()) continue;
-      return fmt::format(
-          "worker {} brings a tensor {} {} and worker {} one {} {}",
-          rank,
-          to_string(other.dtype()),
-          to_string(other.shape()),
-          model,
-          to_string(wanted.dtype()),
-          to_string(wanted.shape()));
+      std::string mismatch =
+          detail::find_mismatch(rank, other.dtype(), other.shape(), model, wanted.dtype(), wanted.shape());
+      if (!mismatch.empty()) return mismatch;
     }
     return {};
   }

@@ -1,0 +1,145 @@
+// What a round of averaging costs beyond training: `averaging_bench`. Everything is counted as a copy is: the bytes
+// that must be read and those that must be written, so bytes_per_second of each line compares with copy's at as many
+// threads.
+#include <benchmark/benchmark.h>
+
+#include <cstring>
+#include <thread>
+
+#include "sparknet/distributed/communicator.h"
+#include "sparknet/distributed/contribution.h"
+#include "sparknet/distributed/outer_optimizer.h"
+#include "sparknet/distributed/workers.h"
+
+namespace {
+
+using namespace sparknet;
+
+/// LeNet's parameters and CaffeNet's.
+constexpr std::int64_t lenet = 431080, caffenet = 60965224;
+
+void count_bytes(benchmark::State& state, double bytes) {
+  state.SetBytesProcessed(static_cast<std::int64_t>(bytes * static_cast<double>(state.iterations())));
+}
+
+Tensor values_of(std::int64_t count) {
+  Tensor values{Shape(count)};
+  const auto x = values.span<float>();
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 1000) * 1e-3F;
+  return values;
+}
+
+/// Times `work(rank)` on threads that begin together; the longest counts.
+template <class Work>
+void time_group(benchmark::State& state, int workers, const Work& work) {
+  for (auto _ : state) {
+    double longest = 0;
+    run_on_threads(workers, [&](Communicator& group) {
+      group.barrier();
+      const auto begin = std::chrono::steady_clock::now();
+      work(group);
+      group.barrier();
+      if (group.rank() == 0) longest = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    });
+    state.SetIterationTime(longest);
+  }
+}
+
+std::vector<Tensor> arenas(int workers, std::int64_t count) {
+  std::vector<Tensor> values;
+  for (int rank = 0; rank < workers; ++rank) values.push_back(values_of(count));
+  return values;
+}
+
+/// The ceiling: each worker copies its arena.
+void copy(benchmark::State& state) {
+  const int workers = static_cast<int>(state.range(0));
+  std::vector<Tensor> from = arenas(workers, state.range(1)), to = arenas(workers, state.range(1));
+  time_group(state, workers, [&](Communicator& group) {
+    const auto at = static_cast<std::size_t>(group.rank());
+    std::memcpy(to[at].raw(), from[at].raw(), from[at].bytes());
+  });
+  count_bytes(state, 2.0 * workers * static_cast<double>(from[0].bytes()));
+}
+
+/// Every arena is read and written once.
+void reduce_on_threads(benchmark::State& state) {
+  const int workers = static_cast<int>(state.range(0));
+  std::vector<Tensor> values = arenas(workers, state.range(1));
+  time_group(state, workers, [&](Communicator& group) {
+    group.all_reduce_mean(values[static_cast<std::size_t>(group.rank())], 1, workers);
+  });
+  count_bytes(state, 2.0 * workers * static_cast<double>(values[0].bytes()));
+}
+
+Contribution contribution_of(int worker, std::int64_t count) {
+  Contribution made{.carries = Carries::Differences, .workers = 1, .weight = 1, .unit = 1};
+  made.states = {{.worker = worker}};
+  made.sums = {values_of(count)};
+  return made;
+}
+
+void encode_contribution(benchmark::State& state) {
+  const Contribution made = contribution_of(0, state.range(1));
+  const EncodeOptions options{.codec = static_cast<Codec>(state.range(0))};
+  std::size_t sent = 0;
+  for (auto _ : state) {
+    sent = 0;
+    encode(made, options, [&](std::span<const std::byte> piece) { sent += piece.size(); });
+  }
+  count_bytes(state, static_cast<double>(made.sums[0].bytes() + sent));
+  state.counters["sent_MB"] = static_cast<double>(sent) / 1e6;
+}
+
+void decode_contribution(benchmark::State& state) {
+  const std::vector<std::byte> bytes =
+      encode(contribution_of(0, state.range(1)), {.codec = static_cast<Codec>(state.range(0))});
+  for (auto _ : state) benchmark::DoNotOptimize(decode(bytes));
+  count_bytes(state, static_cast<double>(bytes.size()) + 4.0 * static_cast<double>(state.range(1)));
+}
+
+/// One more contribution into the sum of the others: two are read and one is written.
+void merge_contribution(benchmark::State& state) {
+  Contribution all = contribution_of(0, state.range(0));
+  const Contribution more = contribution_of(1, state.range(0));
+  for (auto _ : state) {
+    all.merge(more);
+    all.states = {{.worker = 0}};
+    all.workers = 1;
+    all.weight = 1;
+  }
+  count_bytes(state, 3.0 * static_cast<double>(all.sums[0].bytes()));
+}
+
+/// The start, the mean and the velocity are read, and the last two written.
+void apply_diloco(benchmark::State& state) {
+  const Tensor start = values_of(state.range(0));
+  Tensor mean = values_of(state.range(0));
+  const std::unique_ptr<OuterOptimizer> outer = diloco();
+  outer->begin(start);
+  for (auto _ : state) outer->step(start, mean, 0.01);
+  count_bytes(state, 5.0 * static_cast<double>(start.bytes()));
+}
+
+void groups(benchmark::internal::Benchmark* benchmark) {
+  for (const std::int64_t count : {lenet, caffenet})
+    for (const int workers : {1, 2, 4}) benchmark->Args({workers, count});
+  benchmark->ArgNames({"workers", "count"})->UseManualTime()->Unit(benchmark::kMillisecond);
+}
+
+void codecs(benchmark::internal::Benchmark* benchmark) {
+  for (const std::int64_t count : {lenet, caffenet})
+    for (const int codec : {0, 1, 2}) benchmark->Args({codec, count});
+  benchmark->ArgNames({"codec", "count"})->Unit(benchmark::kMillisecond);
+}
+
+BENCHMARK(copy)->Apply(groups);
+BENCHMARK(reduce_on_threads)->Apply(groups);
+BENCHMARK(encode_contribution)->Apply(codecs);
+BENCHMARK(decode_contribution)->Apply(codecs);
+BENCHMARK(merge_contribution)->Arg(lenet)->Arg(caffenet)->Unit(benchmark::kMillisecond);
+BENCHMARK(apply_diloco)->Arg(lenet)->Arg(caffenet)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+
+BENCHMARK_MAIN();
