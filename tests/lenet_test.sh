@@ -88,7 +88,7 @@ is 2 "lenet: there is no option --iteration; did you mean --iterations?" --itera
 is 2 "lenet: there is no option train" train
 is 2 "--outer: mean not in {average,diloco,slowmo,elastic}" --outer mean
 OMPI_COMM_WORLD_SIZE=4 is 2 "mpirun started 4 processes that would each train alone; add --communicator mpi"
-is 2 "--workers is 4, and mpirun started 1 processes: mpirun -n 4" --communicator mpi --workers 4
+is 2 "--workers is 4, and mpirun started 1 process: mpirun -n 4" --communicator mpi --workers 4
 is 0 "--snapshot-every" --help
 mkdir -p blocked && touch blocked/file
 is 1 "lenet: blocked/file/out: Not a directory" --rendered --iterations 1 --output blocked/file/out

@@ -142,8 +142,11 @@ Arguments parse(int argc, char** argv) {
   if (a.communicator != "mpi" && processes > 1)
     refuse(fmt::format("mpirun started {} processes that would each train alone; add --communicator mpi", processes));
   if (a.communicator == "mpi" && *workers && a.workers != processes)
-    refuse(
-        fmt::format("--workers is {}, and mpirun started {} processes: mpirun -n {}", a.workers, processes, a.workers));
+    refuse(fmt::format(
+        "--workers is {0}, and mpirun started {1} process{2}: mpirun -n {0}",
+        a.workers,
+        processes,
+        processes == 1 ? "" : "es"));
   if (a.communicator == "mpi") a.workers = processes;
 #ifndef LENET_WITH_MPI
   if (a.communicator == "mpi")
