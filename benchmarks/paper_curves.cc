@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -24,7 +25,7 @@ using namespace sparknet;
 struct Arguments {
   std::vector<int> workers = {1, 2, 4, 8};
   std::vector<std::int64_t> taus = {1, 5, 10, 50, 100};
-  double target = 0.98;
+  double target = 0.98, lr_exponent = 0;
   std::int64_t most = 4000, check = 25;
   Dim batch = 64;
   std::uint64_t seed = 1;
@@ -68,6 +69,8 @@ std::int64_t next_check(std::int64_t iteration, std::int64_t every) {
 
 Run train(const Arguments& a, const Data& data, int workers, std::int64_t tau, Dim batch) {
   SolverParam param = example::lenet_solver();
+  // The naive scheme's workers make one batch of the usual size together.
+  if (batch == a.batch) param.base_lr *= std::pow(workers, a.lr_exponent);
   param.max_iter = a.most;
   param.test_interval = 0;
   const std::map<std::string, Transform> to_unit = {{"data", {.scale = 1.0 / 256}}};
@@ -112,6 +115,7 @@ int main(int argc, char** argv) {
   app.add_option("--target", a.target, "Test accuracy to reach (0.98)")->check(CLI::Range(0.0, 1.0));
   app.add_option("--most", a.most, "Iterations after which a run gives up (4000)")->check(CLI::PositiveNumber);
   app.add_option("--check", a.check, "Iterations between two looks at the accuracy (25)")->check(CLI::PositiveNumber);
+  app.add_option("--lr-exponent", a.lr_exponent, "P: the learning rate of K workers is K^P times that of one (0)");
   app.add_option("--seed", a.seed, "Of the weights and the order of the examples (1)");
   CLI11_PARSE(app, argc, argv);
   try {

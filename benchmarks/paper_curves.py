@@ -115,7 +115,7 @@ def draw(rows: list[dict[str, object]], delays: list[float], title: str, file: P
     except ImportError:
         fail("drawing needs matplotlib (Debian: apt-get install python3-matplotlib); the .csv is written")
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "paper_curves"
+    matplotlib.rcParams.update({"svg.hashsalt": "paper_curves", "svg.fonttype": "none"})
     import matplotlib.pyplot as plot
 
     figure, axes = plot.subplots(2, len(delays), figsize=(4.2 * len(delays), 8), squeeze=False)
@@ -168,7 +168,7 @@ def main() -> None:
         fail(f"{raw} is not there; run once without --reuse")
     rows = speed_ups(read_runs(raw), arguments.delay)
     with (arguments.output / "paper_curves.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     draw(rows, arguments.delay, "LeNet on MNIST to a test accuracy", arguments.output / "paper_curves.svg")

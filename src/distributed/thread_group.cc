@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -58,6 +59,7 @@ class Meeting {
     if (broken_) fail();
     const auto turn = barriers_;
     members_[at(rank)].here = true;
+    members_[at(rank)].lost = false;
     // One that comes back early waits without hurrying the others.
     if (!deadline_ && timeout.count() > 0 && is_present(rank)) deadline_ = Clock::now() + timeout;
     const int wanted = quorum > 0 ? quorum : static_cast<int>(members_.size());
@@ -89,6 +91,19 @@ class Meeting {
     changed_.notify_all();
   }
 
+  /// Waits until every member is gone or lost, and returns whether each is gone.
+  std::vector<bool> wait_for_the_end() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] {
+      return std::all_of(members_.begin(), members_.end(), [](const Member& member) {
+        return member.gone || member.lost;
+      });
+    });
+    std::vector<bool> gone;
+    for (const Member& member : members_) gone.push_back(member.gone);
+    return gone;
+  }
+
   /// The first exception of a member that the others did not go on without.
   std::exception_ptr first_error() {
     const std::lock_guard lock(mutex_);
@@ -101,6 +116,8 @@ class Meeting {
   struct Member {
     /// At the barrier that is open.
     bool here = false;
+    /// Given up by the others, and not back yet.
+    bool lost = false;
     /// Never to come again, and why.
     bool gone = false;
     std::exception_ptr why;
@@ -128,6 +145,7 @@ class Meeting {
 
   /// Ends the open barrier, with `mutex_` held.
   void close(int quorum, std::chrono::nanoseconds timeout) {
+    for (const int rank : present_) members_[at(rank)].lost = !members_[at(rank)].here;
     Attendance next;
     for (int rank = 0; rank < static_cast<int>(members_.size()); ++rank) {
       Member& member = members_[at(rank)];
@@ -267,24 +285,32 @@ class ThreadCommunicator final : public Communicator {
 
 }  // namespace
 
-void run_on_threads(int workers, const std::function<void(Communicator&)>& work) {
+void run_on_threads(int workers, const std::function<void(Communicator&)>& work, LostWorkers lost) {
   if (workers < 1) throw Error(fmt::format("a group of {} workers cannot do anything", workers));
-  Meeting meeting(workers);
-  const auto run = [&](int rank) {
-    ThreadCommunicator communicator(meeting, rank);
+  // Shared with the threads, for those that stay behind.
+  const auto meeting = std::make_shared<Meeting>(workers);
+  const auto shared_work = std::make_shared<const std::function<void(Communicator&)>>(work);
+  const auto run = [meeting, shared_work](int rank) {
+    ThreadCommunicator communicator(*meeting, rank);
     std::exception_ptr why;
     try {
-      work(communicator);
+      (*shared_work)(communicator);
     } catch (...) {
       why = std::current_exception();
     }
-    meeting.leave(rank, why);
+    meeting->leave(rank, why);
   };
   std::vector<std::thread> threads;
   for (int rank = 1; rank < workers; ++rank) threads.emplace_back(run, rank);
   run(0);
-  for (std::thread& thread : threads) thread.join();
-  if (const std::exception_ptr why = meeting.first_error()) std::rethrow_exception(why);
+  if (lost == LostWorkers::Abandon) {
+    const std::vector<bool> gone = meeting->wait_for_the_end();
+    for (std::size_t i = 0; i < threads.size(); ++i)
+      if (!gone[i + 1]) threads[i].detach();
+  }
+  for (std::thread& thread : threads)
+    if (thread.joinable()) thread.join();
+  if (const std::exception_ptr why = meeting->first_error()) std::rethrow_exception(why);
 }
 
 }  // namespace sparknet

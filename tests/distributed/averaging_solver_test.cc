@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <thread>
 
 #include "tests/distributed/training.h"
 
@@ -60,6 +61,49 @@ TEST_SUITE("threads") {
     }
   }
 
+  TEST_CASE("the same in f32, and with Nesterov's momentum") {
+    /// Caffe's: v' = momentum * v + rate * g;  w -= (1 + momentum) * v' - momentum * v.
+    class Nesterov final : public UpdateRule {
+     public:
+      std::string_view name() const override { return "nesterov"; }
+      int slots() const override { return 1; }
+      void update(const UpdateArgs& args) const override {
+        dispatch(args.weights.dtype(), [&](auto tag) {
+          using T = typename decltype(tag)::type;
+          Tensor weights = args.weights, history = args.slots[0];
+          const auto w = weights.span<T>(), v = history.span<T>();
+          const auto g = args.gradient.span<T>();
+          for (std::size_t i = 0; i < w.size(); ++i) {
+            const double before = static_cast<double>(v[i]);
+            const double next = 0.9 * before + args.rate * static_cast<double>(g[i]);
+            v[i] = static_cast<T>(next);
+            w[i] = static_cast<T>(static_cast<double>(w[i]) - (1.9 * next - 0.9 * before));
+          }
+        });
+      }
+    };
+    const Dim batch = 4;
+    const int workers = 3;
+    const SourcePtr all = random_examples(batch * workers * 7, {6}, 1);
+    const SolverParam nesterov{.base_lr = 0.02, .rule = std::make_shared<Nesterov>(), .max_iter = 20};
+    SolverParam sgd = momentum;
+    sgd.max_iter = 20;
+    for (const SolverParam& param : {sgd, nesterov})
+      for (const DType dtype : {DType::F32, DType::F64}) {
+        Solver large(param, small_net(batch * workers), {.dtype = dtype, .threads = 1});
+        large.set_training_data(all);
+        large.step(param.max_iter);
+        const auto averaged = train(
+            workers,
+            param,
+            small_net(batch),
+            {.round = {.max_steps = 1}},
+            [&](int rank) { return dealt(all, rank, workers, batch); },
+            dtype);
+        CHECK(equal(averaged[0], large.net().weights(), dtype == DType::F32 ? 1e-6 : 1e-12));
+      }
+  }
+
   TEST_CASE("a round ends with the mean of what the workers would have made of it alone") {
     const SolverParam plain{.base_lr = 0.05, .momentum = 0.9, .max_iter = 5};
     const auto source = [](int rank) { return random_examples(40, {6}, 10 + static_cast<std::uint64_t>(rank)); };
@@ -95,6 +139,45 @@ TEST_SUITE("threads") {
     const Tensor expected = alone[0].arena() * 0.75 + alone[1].arena() * 0.25;
     CHECK(equal(together[0].arena(), expected, 1e-15));
     CHECK(together[0] == together[1]);
+  }
+
+  TEST_CASE("a slow worker and a fast one with the same time count for what they did") {
+    std::vector<WeightCollection> ended(2), averaged(2);
+    std::vector<std::int64_t> examples(2);
+    run_on_threads(2, [&](Communicator& group) {
+      const auto at = static_cast<std::size_t>(group.rank());
+      const Dim batch = group.rank() == 0 ? 4 : 8;
+      SolverParam param = momentum;
+      param.max_iter = 1000000;
+      Solver solver(param, small_net(batch), {.dtype = DType::F64, .threads = 1});
+      const SourcePtr source = random_examples(40, {6}, 10 + at);
+      solver.set_training_data(
+          from_callback(
+              source->columns(),
+              source->size(),
+              [&, source](Dim index, std::span<std::byte* const> out) {
+                if (group.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                for (std::size_t c = 0; c < out.size(); ++c)
+                  std::memcpy(out[c], source->example(index, c, out[c]), source->columns()[c].bytes());
+              }),
+          {.prefetch = 0});
+      AveragingSolver averaging(solver, group, {.round = {.max_steps = 0, .max_time = std::chrono::milliseconds(40)}});
+      averaging.set_callbacks({.stop = [&] {
+        ended[at] = solver.net().weights();
+        examples[at] = solver.iteration() * batch;
+        return false;
+      }});
+      const RoundStats stats = averaging.round();
+      averaged[at] = averaging.weights();
+      CHECK(stats.examples == examples[0] + examples[1]);
+      CHECK(stats.train_time >= std::chrono::milliseconds(40));
+    });
+    CHECK(examples[0] > examples[1]);
+    const double all = static_cast<double>(examples[0] + examples[1]);
+    const Tensor expected = ended[0].arena() * (static_cast<double>(examples[0]) / all) +
+                            ended[1].arena() * (static_cast<double>(examples[1]) / all);
+    CHECK(equal(averaged[0].arena(), expected, 1e-13));
+    CHECK(averaged[0] == averaged[1]);
   }
 
   TEST_CASE("outer SGD follows its formula, with and without Nesterov's look-ahead") {

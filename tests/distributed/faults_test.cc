@@ -188,6 +188,41 @@ TEST_SUITE("threads") {
     CHECK(run.rounds.back().loss < run.rounds.front().loss);
   }
 
+  TEST_CASE("a worker that does not return at all can be left behind") {
+    // What the one that stays behind uses lives on with it.
+    struct Shared {
+      std::atomic<bool> release = false, released = false;
+    };
+    for (const int quorum : {2, 3}) {
+      const auto shared = std::make_shared<Shared>();
+      const auto begin = std::chrono::steady_clock::now();
+      std::atomic<int> present = 0;
+      const auto go = [&] {
+        run_on_threads(
+            3,
+            [shared, quorum, &present](Communicator& group) {
+              if (group.rank() == 2) {
+                while (!shared->release) std::this_thread::sleep_for(1ms);
+                shared->released = true;
+                return;
+              }
+              present += static_cast<int>(group.barrier(50ms, quorum).present.size());
+            },
+            LostWorkers::Abandon);
+      };
+      if (quorum == 2) {
+        go();
+        CHECK(present == 4);
+      } else {
+        CHECK_THROWS_WITH_AS(go(), doctest::Contains("worker 2 did not come within 0.05 s"), Error);
+      }
+      CHECK(std::chrono::steady_clock::now() - begin < 5s);
+      CHECK_FALSE(shared->released);
+      shared->release = true;
+      while (!shared->released) std::this_thread::sleep_for(1ms);
+    }
+  }
+
   TEST_CASE("a time-out without a quorum ends the group within the time") {
     const auto begin = std::chrono::steady_clock::now();
     CHECK_THROWS_WITH_AS(

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -49,9 +50,13 @@ class Communicator {
   virtual void all_reduce_mean(Tensor& values, double scale, double divisor);
 };
 
-/// Calls `work` on `workers` threads, each with its own member of one group, and returns when all have. Where a worker
-/// has returned or thrown, the others' next exchange throws Error, unless a barrier in between went on without it.
-/// The first exception is thrown here, but for those of workers that the others went on without.
-void run_on_threads(int workers, const std::function<void(Communicator&)>& work);
+/// What run_on_threads does at its end about a worker that the others lost and that has not returned, as C++ cannot end
+/// a thread: waits for it, or leaves it running. Then a copy of `work` and all that it refers to are still in use.
+enum class LostWorkers : std::uint8_t { Await, Abandon };
+
+/// Calls `work` on `workers` threads, this one among them, each with its own member of one group, and returns when all
+/// have. Where a worker has returned or thrown, the others' next exchange throws Error, unless a barrier in between
+/// went on without it. The first exception is thrown here, but for those of workers that the others went on without.
+void run_on_threads(int workers, const std::function<void(Communicator&)>& work, LostWorkers lost = LostWorkers::Await);
 
 }  // namespace sparknet
