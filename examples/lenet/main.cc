@@ -326,14 +326,12 @@ int lead(const Arguments& a, const Data& data, Communicator* group, Clock::time_
       .stop = [] { return caught_signal != 0; },
   });
 
-  std::int64_t last_round = first;
   const auto after_round = [&](const RoundStats& stats) {
-    const std::int64_t before = std::exchange(last_round, stats.iteration);
     for (const std::string& fault : stats.faults)
       report.line(fmt::format("iteration {}: lost {}; {} workers go on", stats.iteration, fault, stats.workers));
     curve.train_loss.push_back({stats.iteration, stats.loss});
     report.iteration(stats.iteration, stats.loss, stats.rate);
-    const bool due = a.test_interval > 0 && stats.iteration / a.test_interval > before / a.test_interval;
+    const bool due = a.test_interval > 0 && stats.iteration / a.test_interval > stats.first_iteration / a.test_interval;
     if (!due || stats.iteration >= a.iterations) return;
     report.pause_clock();
     tested(stats.iteration, solver.test());

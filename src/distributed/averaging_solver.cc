@@ -68,7 +68,7 @@ struct AveragingSolver::State {
   RoundStats round(std::int64_t steps_left) {
     RoundPolicy policy = center.next(solver.iteration());
     if (steps_left > 0 && (policy.max_steps <= 0 || policy.max_steps > steps_left)) policy.max_steps = steps_left;
-    RoundStats stats{.max_steps = policy.max_steps, .rate = solver.rate()};
+    RoundStats stats{.first_iteration = solver.iteration(), .max_steps = policy.max_steps, .rate = solver.rate()};
     const RoundReport report = run_round(solver, policy);
     stats.train_time = report.time;
     const bool stop = callbacks.stop && callbacks.stop();
@@ -108,7 +108,7 @@ struct AveragingSolver::State {
     const bool finite = detail::is_finite(weights) && std::isfinite(report.loss_sum);
     counts = finite && !is_new;
     const double weight = counts ? detail::weight_of(options.weighting, report) : 0;
-    enum { Workers, Steps, Examples, Loss, LossSteps, Squares, Stops, MaxSteps, Rate, Count };
+    enum { Workers, Steps, Examples, Loss, LossSteps, Squares, Stops, First, MaxSteps, Rate, Count };
     const std::size_t ranks = at(group.size()), mine_at = at(group.rank());
     // A sum can carry a maximum too: every rank has places of its own, for its iteration and its weight.
     Tensor sums(Shape(Count + 2 * ranks), DType::F64);
@@ -126,6 +126,7 @@ struct AveragingSolver::State {
     }
     s[Stops] = stop;
     if (group.rank() == attendance.root()) {
+      s[First] = static_cast<double>(stats.first_iteration);
       s[MaxSteps] = static_cast<double>(stats.max_steps);
       s[Rate] = stats.rate;
     }
@@ -138,6 +139,7 @@ struct AveragingSolver::State {
     stats.stops = static_cast<int>(s[Stops]);
     stats.steps = static_cast<std::int64_t>(s[Steps]);
     stats.examples = static_cast<std::int64_t>(s[Examples]);
+    stats.first_iteration = static_cast<std::int64_t>(s[First]);
     stats.max_steps = static_cast<std::int64_t>(s[MaxSteps]);
     stats.rate = s[Rate];
     stats.iteration = static_cast<std::int64_t>(*std::max_element(iterations.begin(), iterations.end()));
@@ -368,18 +370,17 @@ void AveragingSolver::solve() {
     snapshot(fmt::format("{}_iter_{}.snap", param.snapshot_prefix, s.solver.iteration()));
   };
   const bool snapshots = !param.snapshot_prefix.empty();
-  std::int64_t saved = s.solver.iteration();
-  for (bool stopped = false; !stopped && s.solver.iteration() < param.max_iter;) {
+  bool stopped = false, trained = false;
+  while (!stopped && s.solver.iteration() < param.max_iter) {
     const RoundStats stats = s.round(param.max_iter - s.solver.iteration());
     if (s.callbacks.after_round) s.callbacks.after_round(stats);
+    trained = true;
     stopped = stats.stops > 0;
-    const bool due = param.snapshot > 0 && stats.iteration / param.snapshot > saved / param.snapshot;
-    if (snapshots && due && !stopped && stats.iteration < param.max_iter) {
-      snapshot_now();
-      saved = stats.iteration;
-    }
+    // Of numbers that all have alike, one that just came back too: they save together.
+    const bool due = param.snapshot > 0 && stats.iteration / param.snapshot > stats.first_iteration / param.snapshot;
+    if (snapshots && due && !stopped && stats.iteration < param.max_iter) snapshot_now();
   }
-  if (snapshots && s.solver.iteration() > saved) snapshot_now();
+  if (snapshots && trained) snapshot_now();
   if (s.mine.defined()) s.solver.net().param_arena().copy_from(s.center.start());
 }
 

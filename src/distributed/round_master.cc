@@ -289,6 +289,7 @@ RoundStats RoundMaster::apply(std::vector<Contribution> parts) {
         std::max(quorum, 1)));
   RoundStats stats{
       .round = all.round,
+      .first_iteration = s.iteration,
       .iteration = s.iteration + all.most_steps,
       .max_steps = s.policy().max_steps,
       .workers = all.workers,

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/distributed/training.h"
+#include "tests/temp_dir.h"
 
 using namespace sparknet;
 using namespace sparknet::testing;
@@ -28,11 +29,13 @@ struct Run {
 /// Trains three workers; `disturb(rank, iteration, net)` is called before each step. Worker 0 reports.
 Run disturbed(
     const AveragingOptions& options, std::int64_t max_iter,
-    const std::function<void(int rank, std::int64_t iteration, Net& net)>& disturb) {
+    const std::function<void(int rank, std::int64_t iteration, Net& net)>& disturb, const std::string& snapshots = {}) {
   Run run;
   run_on_threads(3, [&](Communicator& group) {
     SolverParam param = momentum;
     param.max_iter = max_iter;
+    param.snapshot = 20;
+    param.snapshot_prefix = snapshots;
     AveragingSolver solver(param, small_net(4), group, options, {.threads = 1});
     Solver& own = solver.solver();
     const SourcePtr source = examples(group.rank());
@@ -119,10 +122,17 @@ TEST_SUITE("threads") {
     const AveragingOptions options{.round = {.max_steps = 5}, .quorum = 2, .timeout = 100ms};
     std::atomic<bool> slept = false;
     std::atomic<int> rounds_without = 0;
-    const Run run = disturbed(options, 200, [&](int rank, std::int64_t iteration, Net&) {
-      if (rank == 2 && iteration == 10 && !slept.exchange(true)) std::this_thread::sleep_for(400ms);
-      if (rank != 2) std::this_thread::sleep_for(2ms);
-    });
+    const TempDir folder;  // they save together, those that were away too
+    const Run run = disturbed(
+        options,
+        200,
+        [&](int rank, std::int64_t iteration, Net&) {
+          if (rank == 2 && iteration == 10 && !slept.exchange(true)) std::this_thread::sleep_for(400ms);
+          if (rank != 2) std::this_thread::sleep_for(2ms);
+        },
+        (folder / "run").string());
+    for (int iteration = 20; iteration <= 200; iteration += 20)
+      CHECK(std::filesystem::exists(folder / ("run_iter_" + std::to_string(iteration) + ".snap")));
     int lost = 0, returned = 0, all = 0;
     std::size_t faults = 0;
     for (const RoundStats& stats : run.rounds) {

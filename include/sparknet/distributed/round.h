@@ -44,8 +44,8 @@ enum class SolverHistory : std::uint8_t { Keep, Reset, Average };
 /// What a round did, over all workers. Equal on all of them, but for the times.
 struct RoundStats {
   std::int64_t round = 0;
-  /// The iteration it led to, and its own limit of steps.
-  std::int64_t iteration = 0, max_steps = 0;
+  /// The iterations it began at and led to, and its own limit of steps.
+  std::int64_t first_iteration = 0, iteration = 0, max_steps = 0;
   /// How many workers count; how many were left out because their weights were not finite; how many because they came
   /// back from being lost; and how many are away.
   int workers = 0, rejected = 0, returned = 0, lost = 0;
