@@ -287,7 +287,9 @@ void add_elementwise_calls(const std::string& size, Index count) {
     benchmark::DoNotOptimize(backend.sum_squares(DType::F32, n, a));
   });
   add_elementwise("sgd/" + size, count, 5, [](Backend& backend, Index n, float* a, float* b, float* c) {
-    backend.sgd_update(DType::F32, {n, a, b, c, 1e-9, 0.9, 5e-4, 1, false});
+    UpdatePass pass{.count = n, .weights = a, .gradient = b, .history = c};
+    pass.rate = 1e-9, pass.momentum = 0.9, pass.decay = 5e-4;
+    backend.update(DType::F32, pass);
   });
 }
 

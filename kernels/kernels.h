@@ -131,15 +131,27 @@ struct LossResult {
 
 enum class EltwiseOp : std::uint8_t { Sum, Product, Max };
 
-/// One pass of SGD with momentum as Caffe defines it, the rate inside the history:
-/// g' = gradient_scale * g + decay * (l1 ? sign(w) : w);  h = momentum * h + rate * g';  w -= h.
-struct SgdArgs {
-  Index count;
-  void* weights;
-  const void* gradient;
-  void* history;
-  double rate, momentum, decay, gradient_scale;
-  bool l1;
+enum class UpdateKind : std::uint8_t { Sgd, Nesterov, RmsProp, AdaDelta, Adam };
+
+/// One pass of an update rule. With r = l1 ? sign(w) : w and g' = gradient_scale * g + decay * r:
+///   Sgd       h = momentum * h + rate * g';  w -= h
+///   Nesterov  h' = momentum * h + rate * g';  w -= (1 + momentum) * h' - momentum * h;  h = h'
+///   RmsProp   h = momentum * h + gain * g'^2;  w -= rate * g' / (sqrt(h) + delta)
+///   AdaDelta  h = momentum * h + gain * g'^2;  u = g' * sqrt((h2 + delta) / (h + delta));
+///             h2 = momentum * h2 + gain * u^2;  w -= rate * u
+///   Adam      h = momentum * h + gain * g';  h2 = momentum2 * h2 + gain2 * g'^2;
+///             w -= rate * h / (sqrt(h2) + delta) + shrink * r
+struct UpdatePass {
+  UpdateKind kind = UpdateKind::Sgd;
+  Index count = 0;
+  void* weights = nullptr;
+  const void* gradient = nullptr;
+  void* history = nullptr;
+  /// Null where the rule has but one.
+  void* history2 = nullptr;
+  double rate = 0, decay = 0, gradient_scale = 1;
+  bool l1 = false;
+  double momentum = 0, gain = 0, momentum2 = 0, gain2 = 0, delta = 0, shrink = 0;
 };
 
 /// A place where nets run: it holds memory, makes plans and does the element-wise work. One for each net; calls on one
@@ -201,7 +213,7 @@ class Backend {
   virtual void axpy(DType, Index count, double a, const void* x, void* y) = 0;
   /// The sum of squares, accumulated in double.
   virtual double sum_squares(DType, Index count, const void* x) = 0;
-  virtual void sgd_update(DType, const SgdArgs&) = 0;
+  virtual void update(DType, const UpdatePass&) = 0;
 };
 
 /// The instruction sets the CPU kernels are built for: Portable is the compiler's baseline, V3 has AVX2 and FMA,

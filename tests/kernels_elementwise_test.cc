@@ -341,7 +341,17 @@ TEST_CASE("one pass of SGD") {
           new_h.push_back(0.9 * static_cast<double>(h[i]) + 0.1 * gradient);
           new_w.push_back(weight - new_h.back());
         }
-        backend.sgd_update(kType<T>, {count_of(n), w.data(), g.data(), h.data(), 0.1, 0.9, 0.01, 0.5, l1});
+        backend.update(
+            kType<T>,
+            {.count = count_of(n),
+             .weights = w.data(),
+             .gradient = g.data(),
+             .history = h.data(),
+             .rate = 0.1,
+             .decay = 0.01,
+             .gradient_scale = 0.5,
+             .l1 = l1,
+             .momentum = 0.9});
         CHECK(difference(w, new_w) < tolerance<T>(1));
         CHECK(difference(h, new_h) < tolerance<T>(1));
       }

@@ -184,19 +184,32 @@ class CpuBackend final : public Backend {
     return total;
   }
 
-  void sgd_update(DType dtype, const SgdArgs& args) override {
-    ranges(dtype, args.count, [&](auto zero, const auto& hot, Index at, Index n) {
+  void update(DType dtype, const UpdatePass& pass) override {
+    ranges(dtype, pass.count, [&](auto zero, const auto& hot, Index at, Index n) {
       using T = decltype(zero);
-      hot.sgd(
-          {n,
-           out<T>(args.weights) + at,
-           in<T>(args.gradient) + at,
-           out<T>(args.history) + at,
-           static_cast<T>(args.rate),
-           static_cast<T>(args.momentum),
-           static_cast<T>(args.decay),
-           static_cast<T>(args.gradient_scale),
-           args.l1});
+      const UpdateRange<T> range{
+          n,
+          out<T>(pass.weights) + at,
+          in<T>(pass.gradient) + at,
+          out<T>(pass.history) + at,
+          pass.history2 ? out<T>(pass.history2) + at : nullptr,
+          static_cast<T>(pass.rate),
+          static_cast<T>(pass.decay),
+          static_cast<T>(pass.gradient_scale),
+          pass.l1,
+          static_cast<T>(pass.momentum),
+          static_cast<T>(pass.gain),
+          static_cast<T>(pass.momentum2),
+          static_cast<T>(pass.gain2),
+          static_cast<T>(pass.delta),
+          static_cast<T>(pass.shrink)};
+      switch (pass.kind) {
+        case UpdateKind::Sgd: return hot.sgd(range);
+        case UpdateKind::Nesterov: return hot.nesterov(range);
+        case UpdateKind::RmsProp: return hot.rmsprop(range);
+        case UpdateKind::AdaDelta: return hot.adadelta(range);
+        case UpdateKind::Adam: return hot.adam(range);
+      }
     });
   }
 

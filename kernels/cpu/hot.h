@@ -100,14 +100,17 @@ struct LrnArgs {
   T alpha, beta, k;
 };
 
+/// Part of a kernels::UpdatePass.
 template <class T>
-struct SgdRange {
+struct UpdateRange {
   Index count;
   T* weights;
   const T* gradient;
   T* history;
-  T rate, momentum, decay, gradient_scale;
+  T* history2;
+  T rate, decay, gradient_scale;
   bool l1;
+  T momentum, gain, momentum2, gain2, delta, shrink;
 };
 
 struct DropoutKey {
@@ -162,7 +165,11 @@ struct HotTable {
   /// y = max(x1, x2), NaN where either is.
   void (*maximum)(Index count, const T* x1, const T* x2, T* y);
   double (*sum_squares)(Index count, const T* x);
-  void (*sgd)(const SgdRange<T>&);
+  void (*sgd)(const UpdateRange<T>&);
+  void (*nesterov)(const UpdateRange<T>&);
+  void (*rmsprop)(const UpdateRange<T>&);
+  void (*adadelta)(const UpdateRange<T>&);
+  void (*adam)(const UpdateRange<T>&);
 
   /// Multiply-adds on registers alone: 2 * lanes * steps * peak_chains operations. The result is to be looked at.
   T (*peak)(Index steps);

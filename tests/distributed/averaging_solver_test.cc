@@ -62,33 +62,13 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE("the same in f32, and with Nesterov's momentum") {
-    /// Caffe's: v' = momentum * v + rate * g;  w -= (1 + momentum) * v' - momentum * v.
-    class Nesterov final : public UpdateRule {
-     public:
-      std::string_view name() const override { return "nesterov"; }
-      int slots() const override { return 1; }
-      void update(const UpdateArgs& args) const override {
-        dispatch(args.weights.dtype(), [&](auto tag) {
-          using T = typename decltype(tag)::type;
-          Tensor weights = args.weights, history = args.slots[0];
-          const auto w = weights.span<T>(), v = history.span<T>();
-          const auto g = args.gradient.span<T>();
-          for (std::size_t i = 0; i < w.size(); ++i) {
-            const double before = static_cast<double>(v[i]);
-            const double next = 0.9 * before + args.rate * static_cast<double>(g[i]);
-            v[i] = static_cast<T>(next);
-            w[i] = static_cast<T>(static_cast<double>(w[i]) - (1.9 * next - 0.9 * before));
-          }
-        });
-      }
-    };
     const Dim batch = 4;
     const int workers = 3;
     const SourcePtr all = random_examples(batch * workers * 7, {6}, 1);
-    const SolverParam nesterov{.base_lr = 0.02, .rule = std::make_shared<Nesterov>(), .max_iter = 20};
+    const SolverParam look_ahead{.base_lr = 0.02, .rule = nesterov(0.9), .weight_decay = 0.001, .max_iter = 20};
     SolverParam sgd = momentum;
     sgd.max_iter = 20;
-    for (const SolverParam& param : {sgd, nesterov})
+    for (const SolverParam& param : {sgd, look_ahead})
       for (const DType dtype : {DType::F32, DType::F64}) {
         Solver large(param, small_net(batch * workers), {.dtype = dtype, .threads = 1});
         large.set_training_data(all);
@@ -318,38 +298,25 @@ TEST_SUITE("threads") {
     });
   }
 
-  TEST_CASE("one worker is one machine for a rule of any number of slots") {
-    /// Adam without its bias correction: not linear in the gradient.
-    class TwoSlots final : public UpdateRule {
-     public:
-      std::string_view name() const override { return "two slots"; }
-      int slots() const override { return 2; }
-      void update(const UpdateArgs& args) const override {
-        Tensor weights = args.weights, first = args.slots[0], second = args.slots[1];
-        const auto w = weights.span<float>(), m = first.span<float>(), v = second.span<float>();
-        const auto g = args.gradient.span<float>();
-        for (std::size_t i = 0; i < w.size(); ++i) {
-          m[i] = 0.9F * m[i] + 0.1F * g[i];
-          v[i] = 0.99F * v[i] + 0.01F * g[i] * g[i];
-          w[i] -= static_cast<float>(args.rate) * m[i] / (std::sqrt(v[i]) + 1e-6F);
-        }
+  TEST_CASE("one worker is one machine for every update rule") {
+    for (const auto& rule : {nesterov(0.9), adagrad(), rmsprop(), adadelta(), adam(), adamw()}) {
+      CAPTURE(rule->name());
+      const SolverParam param{.base_lr = 0.01, .rule = rule, .weight_decay = 0.001, .max_iter = 20};
+      Solver alone(param, branching_net(5), {.threads = 1});
+      alone.set_training_data(random_examples(33, {2, 8, 8}, 1));
+      alone.step(20);
+      for (const SolverHistory history : {SolverHistory::Keep, SolverHistory::Average}) {
+        const auto averaged = train(
+            1,
+            param,
+            branching_net(5),
+            {.round = {.max_steps = 7}, .history = history},
+            [](int) {
+              return random_examples(33, {2, 8, 8}, 1);
+            },
+            DType::F32);
+        CHECK(averaged[0] == alone.net().weights());
       }
-    };
-    const SolverParam param{.base_lr = 0.01, .rule = std::make_shared<TwoSlots>(), .max_iter = 20};
-    Solver alone(param, branching_net(5), {.threads = 1});
-    alone.set_training_data(random_examples(33, {2, 8, 8}, 1));
-    alone.step(20);
-    for (const SolverHistory history : {SolverHistory::Keep, SolverHistory::Average}) {
-      const auto averaged = train(
-          1,
-          param,
-          branching_net(5),
-          {.round = {.max_steps = 7}, .history = history},
-          [](int) {
-            return random_examples(33, {2, 8, 8}, 1);
-          },
-          DType::F32);
-      CHECK(averaged[0] == alone.net().weights());
     }
   }
 
