@@ -254,13 +254,21 @@ struct AveragingSolver::State {
     std::optional<detail::GroupSnapshotReader> reader;
     const detail::GroupSnapshot snapshot = read_together(file, reader);
     snapshot.require_fits(file.string(), describe());
+    Net& net = solver.net();
+    const auto worker = snapshot.resumed(group.rank(), group.size(), solver.param().iter_size);
+    if (worker.seed != 0 && worker.seed != net.options().seed)
+      throw DataError(
+          file.string(),
+          -1,
+          fmt::format("is of a run with seed {}, and this one has seed {}", worker.seed, net.options().seed));
+    center.set_numbers(snapshot.numbers);
     const auto receive = [&](Tensor values) {
       if (reader) reader->tensor(values);
       group.broadcast(values, 0);
     };
     for (const Tensor& tensor : common_tensors()) receive(tensor);
     center.set_start(agreed());
-    if (mine.defined()) solver.net().param_arena().copy_from(center.start());
+    if (mine.defined()) net.param_arena().copy_from(center.start());
     if (options.history != SolverHistory::Average) solver.reset_history();
     for (std::size_t rank = 0; rank < snapshot.workers.size(); ++rank)
       for (Tensor of_mine : own_tensors()) {
@@ -268,9 +276,9 @@ struct AveragingSolver::State {
         receive(of_rank);
         if (rank == at(group.rank()) && snapshot.workers[rank].present) of_mine.copy_from(of_rank);
       }
-    center.set_numbers(snapshot.numbers);
     solver.set_iteration(snapshot.iteration);
-    go_on_with_data(file, snapshot);
+    net.set_passes(worker.passes);
+    if (net.feed() && worker.cursor >= 0) net.feed()->seek(worker.cursor);
   }
 
   /// Rank 0 reads, and all hear of it or of its error.
@@ -300,18 +308,6 @@ struct AveragingSolver::State {
     const auto offset = static_cast<std::int64_t>(news[Offset]);
     const std::string what(reinterpret_cast<const char*>(sent.raw()), sent.bytes());
     throw DataError(file.string(), offset, what.substr(std::strlen(DataError(file.string(), offset, "").what())));
-  }
-
-  void go_on_with_data(const std::filesystem::path& file, const detail::GroupSnapshot& snapshot) {
-    Net& net = solver.net();
-    const auto worker = snapshot.resumed(group.rank(), group.size(), solver.param().iter_size);
-    if (worker.seed != 0 && worker.seed != net.options().seed)
-      throw DataError(
-          file.string(),
-          -1,
-          fmt::format("is of a run with seed {}, and this one has seed {}", worker.seed, net.options().seed));
-    net.set_passes(worker.passes);
-    if (net.feed() && worker.cursor >= 0) net.feed()->seek(worker.cursor);
   }
 
   std::unique_ptr<Solver> own;

@@ -1,7 +1,10 @@
 #include "src/distributed/center.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "sparknet/error.h"
 #include "src/distributed/measures.h"
 
 namespace sparknet::detail {
@@ -48,9 +51,11 @@ std::vector<double> Center::numbers() const {
 }
 
 void Center::set_numbers(std::vector<double> numbers) {
-  round_ = static_cast<std::int64_t>(numbers.back());
+  const double round = numbers.back();
+  if (!(round >= 0 && round < 0x1p53)) throw Error(fmt::format("there is no round {}", round));
   numbers.pop_back();
   schedule_->set_state(numbers);
+  round_ = static_cast<std::int64_t>(round);
 }
 
 }  // namespace sparknet::detail

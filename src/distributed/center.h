@@ -33,6 +33,7 @@ class Center {
   /// schedule's state as numbers.
   std::vector<Tensor> tensors() const { return outer_->state(); }
   std::vector<double> numbers() const;
+  /// Throws Error for what can be none.
   void set_numbers(std::vector<double> numbers);
 
  private:

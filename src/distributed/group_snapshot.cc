@@ -48,14 +48,14 @@ std::uint64_t tensor_bytes(const GroupSnapshot& snapshot, ByteReader& in) {
 GroupSnapshot::Worker GroupSnapshot::resumed(int rank, int group, int iter_size) const {
   const auto at = static_cast<std::size_t>(rank);
   if (workers.size() == static_cast<std::size_t>(group) && workers[at].present) return workers[at];
-  std::int64_t seen = 0, present = 0;
+  double seen = 0, present = 0;
   for (const Worker& worker : workers)
-    if (worker.present) seen += worker.cursor, ++present;
-  const double all = static_cast<double>(seen) / static_cast<double>(std::max<std::int64_t>(present, 1)) *
-                     static_cast<double>(workers.size());
+    if (worker.present) seen += static_cast<double>(worker.cursor), ++present;
+  const double all = seen / std::max(present, 1.0) * static_cast<double>(workers.size());
   return {
-      .passes = static_cast<std::uint64_t>(iteration * iter_size),
-      .cursor = static_cast<std::int64_t>(all / group)};
+      .passes = static_cast<std::uint64_t>(iteration) * static_cast<std::uint64_t>(iter_size),
+      // Below 0 nobody had data; above the other end there is none.
+      .cursor = all < 0 ? -1 : static_cast<std::int64_t>(std::min(all / group, 0x1p62))};
 }
 
 std::vector<std::byte> GroupSnapshot::header() const {
@@ -176,37 +176,36 @@ void GroupSnapshotWriter::commit() {
   file_.commit();
 }
 
-GroupSnapshotReader::GroupSnapshotReader(const std::filesystem::path& file) : file_(file) {
-  const std::span<const std::byte> all = bytes();
-  if (all.size() < group_magic.size() || std::memcmp(all.data(), group_magic.data(), group_magic.size()) != 0)
-    file_.fail(0, "a group's snapshot begins with \"SPKNGRUP\"; this file does not");
-  ByteReader in(file_.name(), all);
+std::span<const std::byte> checked_header(const std::string& file, std::span<const std::byte> bytes) {
+  const auto fail = [&](std::size_t offset, const std::string& why) {
+    return DataError(file, static_cast<std::int64_t>(offset), why);
+  };
+  if (bytes.size() < group_magic.size() || std::memcmp(bytes.data(), group_magic.data(), group_magic.size()) != 0)
+    throw fail(0, "a group's snapshot begins with \"SPKNGRUP\"; this file does not");
+  ByteReader in(file, bytes);
   in.raw(group_magic.size(), "the header");
   if (const auto found = in.number<std::uint32_t>("the version"); found != version)
-    file_.fail(group_magic.size(), fmt::format("is of version {} and this library reads {}", found, version));
-  in.raw(in.number<std::uint64_t>("the header's length"), "the header");
-  header_end_ = at_ = all.size() - in.left();
+    throw fail(group_magic.size(), fmt::format("is of version {} and this library reads {}", found, version));
+  const auto header = in.raw(in.number<std::uint64_t>("the header's length"), "the header");
   if (in.left() < 4) in.fail("ends before its checksum");
   std::uint32_t checksum;
-  std::memcpy(&checksum, all.data() + all.size() - 4, sizeof checksum);
-  if (checksum != crc32(all.first(all.size() - 4)))
-    file_.fail(all.size() - 4, "the checksum is wrong: the file was damaged or cut off");
-  const GroupSnapshot snapshot = GroupSnapshot::parse(file_.name(), header());
+  std::memcpy(&checksum, bytes.data() + bytes.size() - 4, sizeof checksum);
+  if (checksum != crc32(bytes.first(bytes.size() - 4)))
+    throw fail(bytes.size() - 4, "the checksum is wrong: the file was damaged or cut off");
+  const GroupSnapshot snapshot = GroupSnapshot::parse(file, header);
   if (const std::uint64_t wanted = tensor_bytes(snapshot, in); wanted != in.left() - 4)
     in.fail(fmt::format("the tensors take up {} bytes, and {} are there", wanted, in.left() - 4));
+  return header;
 }
 
-std::span<const std::byte> GroupSnapshotReader::bytes() const {
-  return std::as_bytes(std::span(file_.data(), file_.size()));
-}
-
-std::span<const std::byte> GroupSnapshotReader::header() const {
-  return bytes().subspan(prefix_bytes, header_end_ - prefix_bytes);
+GroupSnapshotReader::GroupSnapshotReader(const std::filesystem::path& file)
+    : file_(file), header_(checked_header(file_.name(), std::as_bytes(std::span(file_.data(), file_.size())))) {
+  left_ = {header_.data() + header_.size(), reinterpret_cast<const std::byte*>(file_.data() + file_.size())};
 }
 
 void GroupSnapshotReader::tensor(Tensor& values) {
-  std::memcpy(values.raw(), bytes().data() + at_, values.bytes());
-  at_ += values.bytes();
+  std::memcpy(values.raw(), left_.data(), values.bytes());
+  left_ = left_.subspan(values.bytes());
 }
 
 }  // namespace sparknet::detail

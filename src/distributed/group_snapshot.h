@@ -65,18 +65,21 @@ class GroupSnapshotWriter {
   std::uint32_t checksum_ = 0;
 };
 
+/// The header of what is a whole snapshot; throws DataError for what is none. `file` is its name in messages.
+std::span<const std::byte> checked_header(const std::string& file, std::span<const std::byte> bytes);
+
 /// Reads the whole file, and checks all of it, when made.
 class GroupSnapshotReader {
  public:
   explicit GroupSnapshotReader(const std::filesystem::path& file);
-  std::span<const std::byte> header() const;
+  std::span<const std::byte> header() const { return header_; }
   void tensor(Tensor& values);
 
  private:
-  std::span<const std::byte> bytes() const;
-
   File file_;
-  std::size_t header_end_ = 0, at_ = 0;
+  std::span<const std::byte> header_;
+  /// Of the file, behind the tensors that were read.
+  std::span<const std::byte> left_;
 };
 
 }  // namespace sparknet::detail

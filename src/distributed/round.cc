@@ -66,6 +66,8 @@ class AdaptiveTau final : public RoundSchedule {
     return {static_cast<double>(tau_), static_cast<double>(rounds_), measure_};
   }
   void set_state(std::span<const double> state) override {
+    if (!(state[0] >= 1 && state[0] < 0x1p53 && state[1] >= 0 && state[1] < 0x1p53))
+      throw Error(fmt::format("adaptive_tau: nobody makes {} steps after {} rounds", state[0], state[1]));
     tau_ = static_cast<std::int64_t>(state[0]);
     rounds_ = static_cast<std::int64_t>(state[1]);
     measure_ = state[2];

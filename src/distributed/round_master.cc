@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string_view>
 
 #include "sparknet/error.h"
@@ -60,18 +61,20 @@ std::vector<std::byte> encode(const RoundTask& task) {
 }
 
 RoundTask decode_round_task(std::span<const std::byte> bytes, const std::string& source) {
-  detail::ByteReader in(source, bytes);
-  const auto begin = in.raw(magic.size(), "the header");
+  detail::ByteReader head(source, bytes);
+  const auto begin = head.raw(magic.size(), "the header");
   if (std::memcmp(begin.data(), magic.data(), magic.size()) != 0)
     throw DataError(source, 0, "a round task begins with \"SPKNTASK\"; this does not");
-  if (const auto found = in.number<std::uint32_t>("the version"); found != version)
-    in.fail(fmt::format("is of version {} and this library reads {}", found, version));
-  if (in.left() < 4) in.fail("ends before its checksum");
+  if (const auto found = head.number<std::uint32_t>("the version"); found != version)
+    head.fail(fmt::format("is of version {} and this library reads {}", found, version));
+  if (head.left() < 4) head.fail("ends before its checksum");
+  const std::span<const std::byte> checked = bytes.first(bytes.size() - 4);
   std::uint32_t checksum;
-  std::memcpy(&checksum, bytes.data() + bytes.size() - 4, sizeof checksum);
-  if (checksum != detail::crc32(bytes.first(bytes.size() - 4)))
-    throw DataError(source, static_cast<std::int64_t>(bytes.size()) - 4, "the checksum is wrong: the task was damaged");
+  std::memcpy(&checksum, bytes.data() + checked.size(), sizeof checksum);
+  if (checksum != detail::crc32(checked))
+    throw DataError(source, static_cast<std::int64_t>(checked.size()), "the checksum is wrong: the task was damaged");
 
+  detail::ByteReader in(source, checked, magic.size() + sizeof version);
   const auto choice = [&](const char* what, std::uint8_t last) {
     const auto value = in.number<std::uint8_t>(what);
     if (value > last) in.fail(fmt::format("{} is {}, and there are only {}", what, value, last + 1));
@@ -81,6 +84,8 @@ RoundTask decode_round_task(std::span<const std::byte> bytes, const std::string&
   task.schema = in.number<std::uint64_t>("the schema");
   task.round = in.number<std::int64_t>("the round");
   task.iteration = in.number<std::int64_t>("the iteration");
+  if (task.round < 0 || task.iteration < 0)
+    in.fail(fmt::format("is of round {} at iteration {}", task.round, task.iteration));
   task.policy.max_steps = in.number<std::int64_t>("the policy");
   task.policy.max_examples = in.number<std::int64_t>("the policy");
   task.policy.max_time = std::chrono::nanoseconds(in.number<std::int64_t>("the policy"));
@@ -89,10 +94,15 @@ RoundTask decode_round_task(std::span<const std::byte> bytes, const std::string&
   task.carries = static_cast<Carries>(choice("the kind of sums", 1));
   task.drift = choice("the wish for drift", 1) != 0;
   for (auto n = in.number<std::uint64_t>("the workers"); n > 0; --n) {
-    WorkerState& state = task.states.emplace_back();
+    WorkerState state;
     state.worker = in.number<std::int32_t>("a worker");
     state.cursor = in.number<std::int64_t>("a worker");
     state.passes = in.number<std::uint64_t>("a worker");
+    if (state.worker < 0 || state.cursor < -1)
+      in.fail(fmt::format("it has worker {} at example {}", state.worker, state.cursor));
+    if (!task.states.empty() && task.states.back().worker >= state.worker)
+      in.fail(fmt::format("it has worker {} after worker {}", state.worker, task.states.back().worker));
+    task.states.push_back(state);
   }
   const auto dtype = static_cast<DType>(choice("the element type", 1));
   const auto count = in.number<std::int64_t>("the weights");
@@ -100,7 +110,7 @@ RoundTask decode_round_task(std::span<const std::byte> bytes, const std::string&
   std::uint64_t wanted = 0;
   if (count < 0 || slots > max_slots ||
       __builtin_mul_overflow(static_cast<std::uint64_t>(count), size_of(dtype) * (1 + std::uint64_t{slots}), &wanted) ||
-      wanted != in.left() - 4)
+      wanted != in.left())
     in.fail("the tensors take up another number of bytes than is left");
   const auto read = [&] {
     Tensor values{Shape(count), dtype};
@@ -122,6 +132,13 @@ Contribution run_round_task(Solver& solver, const RoundTask& task, int worker) {
         worker,
         task.schema,
         schema));
+  if (!task.slots.empty() && task.slots.size() != static_cast<std::size_t>(solver.rule().slots()))
+    throw Error(fmt::format(
+        "the task has {} slots of history, and worker {}'s update rule \"{}\" has {}",
+        task.slots.size(),
+        worker,
+        solver.rule().name(),
+        solver.rule().slots()));
   weights.copy_from(task.weights);
   solver.set_iteration(task.iteration);
   const auto found = std::find_if(task.states.begin(), task.states.end(), [&](const WorkerState& state) {
@@ -287,6 +304,14 @@ RoundStats RoundMaster::apply(std::vector<Contribution> parts) {
         came,
         all.rejected,
         std::max(quorum, 1)));
+  const Tensor& arena = s.weights.arena();
+  if (all.sums.size() != 1 + s.slots.size() || std::ranges::any_of(all.sums, [&](const Tensor& sum) {
+        return sum.dtype() != arena.dtype() || sum.count() != arena.count();
+      }))
+    throw Error("a contribution is of another net: its sums are not the parameters and the history that are averaged");
+  if (all.most_steps > std::numeric_limits<std::int64_t>::max() - s.iteration ||
+      !(all.most_seconds >= 0 && all.most_seconds < 1e9))
+    throw Error(fmt::format("nobody makes {} steps in {} s", all.most_steps, all.most_seconds));
   RoundStats stats{
       .round = all.round,
       .first_iteration = s.iteration,
@@ -333,12 +358,12 @@ void RoundMaster::restore(const std::filesystem::path& file) {
   detail::GroupSnapshotReader reader(file);
   const detail::GroupSnapshot snapshot = detail::GroupSnapshot::parse(file.string(), reader.header());
   snapshot.require_fits(file.string(), s.describe());
+  s.center.set_numbers(snapshot.numbers);
   // Tasks that were handed out keep the old memory.
   s.weights.arena() = s.weights.arena().copy();
   for (Tensor& slot : s.slots) slot = slot.copy();
   for (Tensor tensor : s.tensors()) reader.tensor(tensor);
   s.center.set_start(s.weights.arena());
-  s.center.set_numbers(snapshot.numbers);
   s.iteration = snapshot.iteration;
   s.states.clear();
   for (int worker = 0; worker < s.workers; ++worker) {

@@ -164,12 +164,13 @@ class Meeting {
     const int here = static_cast<int>(next.present.size());
     if (here < quorum || next.newcomers.size() == next.present.size()) {
       broken_ = true;
-      why_ = fmt::format(
-          "{} of {} workers came to the barrier, and {} must: {}",
-          here,
-          members_.size(),
-          quorum,
-          fmt::join(next.faults, "; "));
+      why_ = here < quorum ? fmt::format(
+                                 "{} of {} workers came to the barrier, and {} must: {}",
+                                 here,
+                                 members_.size(),
+                                 quorum,
+                                 fmt::join(next.faults, "; "))
+                           : "nobody is left who knows where the group is";
     } else {
       for (const int rank : present_)
         if (Member& member = members_[at(rank)]; !member.here) member.tolerated = true;

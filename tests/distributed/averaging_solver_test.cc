@@ -348,6 +348,7 @@ TEST_SUITE("threads") {
 
   TEST_CASE("a worker whose weights are not finite is left out and taken back in") {
     std::vector<int> rejected;
+    std::vector<double> losses;
     std::vector<WeightCollection> weights(3);
     run_on_threads(3, [&](Communicator& group) {
       AveragingSolver solver(momentum, small_net(4), group, {.round = {.max_steps = 5}}, {.threads = 1});
@@ -358,11 +359,16 @@ TEST_SUITE("threads") {
         const RoundStats stats = solver.round();
         CHECK(stats.steps == 15);
         CHECK((stats.loss > 0.5 && stats.loss < 3));
-        if (group.rank() == 0) rejected.push_back(stats.rejected);
+        if (group.rank() == 0) rejected.push_back(stats.rejected), losses.push_back(stats.loss);
       }
       weights[static_cast<std::size_t>(group.rank())] = solver.solver().net().weights();
     });
     CHECK(rejected == std::vector<int>{0, 1, 0, 0});
+    // The others have the same data, so they are one machine.
+    Solver alone(momentum, small_net(4), {.threads = 1});
+    alone.set_training_data(random_examples(40, {6}, 1));
+    for (const double loss : {losses[0], losses[1]})
+      CHECK(loss == doctest::Approx(run_round(alone, {.max_steps = 5}).loss_sum / 5).epsilon(1e-5));
     CHECK(weights[2] == weights[0]);
     CHECK(equal(weights[0], weights[0], 0));  // NaN would not equal itself
   }
@@ -378,6 +384,42 @@ TEST_SUITE("threads") {
             DType::F32),
         "no worker's weights are finite after the round: the learning rate may be too high",
         Error);
+  }
+
+  TEST_CASE("a worker whose own weights are not finite takes the centre") {
+    run_on_threads(2, [&](Communicator& group) {
+      const AveragingOptions options{.round = {.max_steps = 2}, .outer = [] { return elastic_average({.beta = 0.8}); }};
+      AveragingSolver solver(momentum, small_net(4), group, options, {.threads = 1});
+      solver.solver().set_training_data(random_examples(40, {6}, 1));
+      Tensor arena = solver.solver().net().param_arena();
+      if (group.rank() == 1) arena.fill(-std::numeric_limits<double>::infinity());
+      CHECK(solver.round().rejected == 1);
+      CHECK((arena == solver.weights().arena()) == (group.rank() == 1));
+    });
+  }
+
+  TEST_CASE("a worker whose loss is not finite does not count, whatever its weights are") {
+    class Still final : public UpdateRule {
+     public:
+      std::string_view name() const override { return "still"; }
+      int slots() const override { return 0; }
+      void update(const UpdateArgs&) const override {}
+    };
+    const SolverParam param{.rule = std::make_shared<Still>(), .max_iter = 4};
+    run_on_threads(2, [&](Communicator& group) {
+      AveragingSolver solver(param, small_net(4), group, {.round = {.max_steps = 1}}, {.threads = 1});
+      const SourcePtr source = random_examples(40, {6}, 1);
+      solver.solver().set_training_data(
+          from_callback(source->columns(), source->size(), [&, source](Dim index, std::span<std::byte* const> out) {
+            for (std::size_t c = 0; c < out.size(); ++c)
+              std::memcpy(out[c], source->example(index, c, out[c]), source->columns()[c].bytes());
+            const float nan = std::numeric_limits<float>::quiet_NaN();
+            if (group.rank() == 1) std::memcpy(out[0], &nan, sizeof nan);
+          }));
+      const RoundStats stats = solver.round();
+      CHECK(stats.rejected == 1);
+      CHECK(std::isfinite(stats.loss));
+    });
   }
 
   TEST_CASE("a worker that throws ends the group with its own error") {
@@ -419,7 +461,9 @@ TEST_SUITE("threads") {
           {.round = {.max_steps = group.rank() == 0 ? 3 : 5}},
           {.threads = 1});
       solver.solver().set_training_data(random_examples(40, {6}, 1));
-      CHECK(solver.round().steps == 8);
+      const RoundStats stats = solver.round();
+      CHECK(stats.steps == 8);
+      CHECK(stats.max_steps == 3);  // on both
       CHECK(solver.solver().iteration() == 5);
     });
   }

@@ -65,6 +65,19 @@ Run disturbed(
   return run;
 }
 
+/// Each round is a step longer than the one before.
+class Growing final : public RoundSchedule {
+ public:
+  std::string_view name() const override { return "growing"; }
+  RoundPolicy next(std::int64_t) const override { return {.max_steps = static_cast<std::int64_t>(tau_)}; }
+  void after(const RoundStats&) override { ++tau_; }
+  std::vector<double> state() const override { return {tau_}; }
+  void set_state(std::span<const double> state) override { tau_ = state[0]; }
+
+ private:
+  double tau_ = 1;
+};
+
 bool finite(const WeightCollection& weights) {
   return equal(weights, weights, 0);  // NaN would not equal itself
 }
@@ -155,37 +168,43 @@ TEST_SUITE("threads") {
   TEST_CASE("one that came back has the bits of the others") {
     std::vector<WeightCollection> weights(3);
     std::vector<std::vector<double>> velocities(3);
-    std::vector<RoundStats> last(3);
+    std::vector<std::vector<RoundStats>> stats(3);
     run_on_threads(3, [&](Communicator& group) {
-      AveragingOptions options{.round = {.max_steps = 2}, .quorum = 2, .timeout = 60ms};
-      options.outer = [] { return outer_sgd({.lr = 0.7, .momentum = 0.9}); };
-      options.schedule = [] { return adaptive_tau({.initial = 2, .sampling_rounds = 3}); };
+      AveragingOptions options{.quorum = 2, .timeout = 60ms};
+      options.outer = [] { return slowmo({.lr = 0.7, .momentum = 0.9}); };
+      options.schedule = [] { return std::make_unique<Growing>(); };
       AveragingSolver solver(momentum, small_net(4), group, options, {.threads = 1});
       solver.solver().set_training_data(examples(group.rank()));
       // The others meet five times while one is away, and it then comes to three rounds with them.
+      std::vector<RoundStats>& mine = stats[static_cast<std::size_t>(group.rank())];
       if (group.rank() == 1) {
-        solver.round();
+        mine.push_back(solver.round());
         std::this_thread::sleep_for(300ms);
-        RoundStats stats;
-        for (int again = 0; again < 4; ++again) stats = solver.round();
-        last[1] = stats;
+        solver.solver().net().param_arena().fill(1000);  // which does not count
+        for (int again = 0; again < 4; ++again) mine.push_back(solver.round());
       } else {
-        RoundStats stats;
         int together = 0;
         for (; together < 5;) {
           if (together == 1) std::this_thread::sleep_for(20ms);
-          stats = solver.round();
-          together += stats.lost == 0;
+          mine.push_back(solver.round());
+          together += mine.back().lost == 0;
         }
-        last[static_cast<std::size_t>(group.rank())] = stats;
       }
       weights[static_cast<std::size_t>(group.rank())] = solver.weights();
     });
     CHECK(weights[1] == weights[0]);
     CHECK(weights[2] == weights[0]);
-    CHECK(last[1].iteration == last[0].iteration);
-    CHECK(last[1].round == last[0].round);
-    CHECK(last[1].max_steps == last[0].max_steps);
+    const Tensor arena = weights[0].arena();
+    for (const float x : arena.span<const float>()) CHECK(std::abs(x) < 10);
+    REQUIRE(stats[1].size() == 5);
+    CHECK(stats[1].back().round == stats[0].back().round);
+    for (const RoundStats& of : stats[1]) {
+      const RoundStats& same = stats[0].at(static_cast<std::size_t>(of.round));
+      CHECK(of.round == same.round);
+      CHECK(of.iteration == same.iteration);
+      CHECK(of.max_steps == same.max_steps);
+      CHECK(of.rate == same.rate);
+    }
   }
 
   TEST_CASE("one that yields NaN is rejected each time, and the run converges") {
@@ -231,6 +250,61 @@ TEST_SUITE("threads") {
       shared->release = true;
       while (!shared->released) std::this_thread::sleep_for(1ms);
     }
+  }
+
+  TEST_CASE("one that comes back early waits for the others without hurrying them") {
+    std::atomic<int> closed = 0;
+    run_on_threads(3, [&](Communicator& group) {
+      if (group.rank() < 2) {
+        CHECK(group.barrier(300ms, 2).faults.size() == 1);
+        ++closed;
+        std::this_thread::sleep_for(600ms);
+      }
+      while (closed < 2) std::this_thread::yield();
+      const Attendance all = group.barrier(300ms, 2);
+      CHECK(all.present == std::vector<int>{0, 1, 2});
+      CHECK(all.newcomers == std::vector<int>{2});
+    });
+  }
+
+  TEST_CASE("one that was given up comes back at a barrier only, and its error is its own") {
+    std::atomic<int> closed = 0;
+    std::string told;
+    CHECK_NOTHROW(run_on_threads(3, [&](Communicator& group) {
+      if (group.rank() < 2) {
+        group.barrier(150ms, 2);
+        ++closed;
+        return;
+      }
+      while (closed < 2) std::this_thread::yield();
+      try {
+        Tensor values(Shape{8});
+        group.all_reduce_sum(values);
+      } catch (const Error& error) {
+        told = error.what();
+        throw;
+      }
+    }));
+    CHECK(told == "worker 2 was given up by its group; it can come back at a barrier only");
+  }
+
+  TEST_CASE("those that come back need somebody who knows where the group is") {
+    std::atomic<bool> closed = false;
+    bool refused = false;
+    run_on_threads(2, [&](Communicator& group) {
+      if (group.rank() == 0) {
+        group.barrier(20ms, 1);
+        closed = true;
+        return;
+      }
+      while (!closed) std::this_thread::yield();
+      try {
+        group.barrier(20ms, 1);
+      } catch (const Error&) {
+        refused = true;
+      }
+    });
+    CHECK(refused);
   }
 
   TEST_CASE("a time-out without a quorum ends the group within the time") {

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "sparknet/distributed/round_master.h"
+#include "src/distributed/group_snapshot.h"
 #include "tests/distributed/training.h"
 #include "tests/temp_dir.h"
 
@@ -98,6 +99,7 @@ TEST_SUITE("threads") {
         param.max_iter = 60;
         AveragingSolver solver(param, branching_net(5), group, every_kind(0), {.threads = 1});
         solver.set_training_data(examples());
+        solver.round();  // none of which is left
         solver.restore(file);
         CHECK(solver.weights() == before.weights[0]);
         CHECK(solver.solver().iteration() == 12);
@@ -106,6 +108,46 @@ TEST_SUITE("threads") {
         CHECK((solver.solver().history().cast(DType::F64).get<double>(0) != 0) == (group.rank() < 3));
         CHECK(solver.round().round == 4);
       });
+  }
+
+  TEST_CASE("a worker that was lost before the snapshot begins at the centre, with its share of the data") {
+    const TempDir folder;
+    const std::filesystem::path file = folder.path() / "group.snap";
+    AveragingOptions options = every_kind(3);
+    options.quorum = 2;
+    std::vector<WeightCollection> own(3);
+    for (const bool resumes : {false, true})
+      run_on_threads(3, [&](Communicator& group) {
+        AveragingSolver solver(momentum, branching_net(5), group, options, {.threads = 1});
+        solver.set_training_data(examples());
+        const auto at = static_cast<std::size_t>(group.rank());
+        if (resumes) {
+          solver.restore(file);
+          CHECK(solver.solver().net().weights() == (at == 2 ? solver.weights() : own[at]));
+          CHECK(solver.solver().net().feed()->cursor() == 30);
+          CHECK((solver.solver().history().cast(DType::F64).get<double>(0) != 0) == (at < 2));
+        } else if (at < 2) {
+          for (int round = 0; round < 2; ++round) solver.round();
+          solver.snapshot(file);
+          own[at] = solver.solver().net().weights();
+          CHECK_FALSE(own[at] == solver.weights());
+        }
+      });
+  }
+
+  TEST_CASE("a new group shares what the old one has seen") {
+    detail::GroupSnapshot snapshot{.iteration = 6};
+    snapshot.workers = {
+        {.present = true, .passes = 12, .cursor = 30},
+        {},
+        {.present = true, .passes = 12, .cursor = 40}};
+    CHECK(snapshot.resumed(2, 3, 2).cursor == 40);
+    CHECK(snapshot.resumed(1, 3, 2).cursor == 35);
+    CHECK(snapshot.resumed(1, 3, 2).passes == 12);
+    CHECK(snapshot.resumed(4, 5, 2).cursor == 21);
+    for (auto& worker : snapshot.workers) worker = {.present = true};
+    CHECK(snapshot.resumed(0, 1, 2).cursor == -1);  // they had no data
+    CHECK(snapshot.resumed(4, 5, 2).cursor == -1);
   }
 
   TEST_CASE("solve() writes snapshots where Solver's does, and a run resumes from any") {
@@ -179,6 +221,17 @@ TEST_SUITE("threads") {
     run_on_threads(2, [&](Communicator& group) {
       AveragingSolver solver(momentum, small_net(4), group, every_kind(0), {.threads = 1});
       CHECK_THROWS_AS(solver.restore(file), DataError);
+    });
+    run_on_threads(2, [&](Communicator& group) {
+      AveragingSolver solver(momentum, branching_net(5), group, {.history = SolverHistory::Reset}, {.threads = 1});
+      CHECK_THROWS_WITH_AS(
+          solver.restore(file),
+          doctest::Contains("with the solver history \"kept\", and this run has \"reset\""),
+          DataError);
+    });
+    run_on_threads(2, [&](Communicator& group) {
+      AveragingSolver solver(momentum, branching_net(5), group, every_kind(0), {.threads = 1, .seed = 9});
+      CHECK_THROWS_WITH_AS(solver.restore(file), doctest::Contains("is of a run with seed"), DataError);
     });
   }
 }

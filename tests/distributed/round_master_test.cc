@@ -3,9 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <limits>
 
 #include "sparknet/distributed/workers.h"
+#include "src/io/bytes.h"
 #include "tests/distributed/training.h"
 #include "tests/temp_dir.h"
 
@@ -99,6 +102,7 @@ TEST_SUITE("threads") {
           master.apply({parts[0], parts[1], parts[1]}),
           doctest::Contains("worker 1 is in both"),
           Error);
+      CHECK_THROWS_WITH_AS(master.apply({parts[0], parts[1]}), doctest::Contains("2 of 3 workers count"), Error);
       master.apply(parts);
     }
   }
@@ -154,6 +158,7 @@ TEST_SUITE("threads") {
       (task.round == 0 ? first : last) = stats.loss;
     }
     CHECK(last < first);
+    CHECK(decode_round_task(encode(master.task())).states.size() == workers);
 
     RoundMaster poisoned({.base_lr = 0.05, .max_iter = 40}, first_weights(), workers, options);
     const RoundTask task = poisoned.task();
@@ -168,6 +173,10 @@ TEST_SUITE("threads") {
     const RoundStats stats = poisoned.apply(parts);
     CHECK(stats.workers == 2);
     CHECK(stats.rejected == 1);
+    CHECK(stats.lost == 0);
+    hot.history = SolverHistory::Keep;
+    CHECK(run_round_task(solvers[1], hot, 1).rejected == 1);
+    CHECK(solvers[1].history() == Tensor(solvers[1].history().shape()));
     CHECK(poisoned.weights() == poisoned.weights());
 
     const RoundTask next = poisoned.task();
@@ -177,6 +186,15 @@ TEST_SUITE("threads") {
         "1 of 3 workers count (1 contributions came, 0 workers had weights that are not finite), and 2 must",
         Error);
     CHECK_THROWS_WITH_AS(poisoned.apply(parts), "a contribution of round 0 came in round 1", Error);
+    const auto refuses = [&](const char* why, const std::function<void(Contribution&)>& damage) {
+      std::vector<Contribution> damaged = {run_round_task(solvers[0], next, 0), run_round_task(solvers[2], next, 2)};
+      for (Contribution& part : damaged) damage(part);
+      CHECK_THROWS_WITH_AS(poisoned.apply(std::move(damaged)), doctest::Contains(why), Error);
+    };
+    refuses("its sums are not the parameters", [](Contribution& part) { part.sums[0] = Tensor(Shape{3}); });
+    refuses("its sums are not the parameters", [](Contribution& part) { part.sums.push_back(part.sums[0].copy()); });
+    refuses("nobody makes", [](Contribution& part) { part.most_steps = std::numeric_limits<std::int64_t>::max(); });
+    refuses("nobody makes 4 steps in nan s", [](Contribution& part) { part.most_seconds = std::nan(""); });
     CHECK(poisoned.weights() == before);
     CHECK(poisoned.round() == 1);
   }
@@ -199,7 +217,9 @@ TEST_SUITE("threads") {
     whole.snapshot(file);
     go(whole, 6);
     RoundMaster resumed(momentum, first_weights(), workers, options);
+    const RoundTask handed_out = resumed.task();
     resumed.restore(file);
+    CHECK(handed_out.weights == first_weights().arena());
     CHECK(resumed.iteration() == 16);
     go(resumed, 6);
     CHECK(resumed.done());
@@ -233,6 +253,14 @@ TEST_SUITE("threads") {
         doctest::Contains("the task is of another net than worker 0 has"),
         Error);
 
+    Solver own(momentum, branching_net(5), {.threads = 1});
+    RoundTask two_slots = master.task();
+    two_slots.slots = {two_slots.weights, two_slots.weights};
+    CHECK_THROWS_WITH_AS(
+        run_round_task(own, two_slots, 0),
+        "the task has 2 slots of history, and worker 0's update rule \"sgd\" has 1",
+        Error);
+
     const std::vector<std::byte> good = encode(master.task());
     for (const std::size_t length : {std::size_t{0}, std::size_t{5}, std::size_t{40}, good.size() - 1})
       CHECK_THROWS_AS(decode_round_task(std::span(good).first(length)), DataError);
@@ -244,6 +272,27 @@ TEST_SUITE("threads") {
     std::vector<std::byte> longer = good;
     longer.push_back(std::byte{0});
     CHECK_THROWS_AS(decode_round_task(longer), DataError);
+    const auto refuses = [&](const char* why, std::int64_t round, std::vector<WorkerState> states) {
+      RoundTask task = master.task();
+      task.round = round;
+      task.states = std::move(states);
+      CHECK_THROWS_WITH_AS(decode_round_task(encode(task)), doctest::Contains(why), DataError);
+    };
+    refuses("is of round -1 at iteration 0", -1, {});
+    refuses("it has worker -1 at example 0", 0, {{.worker = -1}});
+    refuses("it has worker 1 at example -2", 0, {{.worker = 1, .cursor = -2}});
+    refuses("it has worker 1 after worker 1", 0, {{.worker = 1}, {.worker = 1}});
+    refuses("it has worker 0 after worker 1", 0, {{.worker = 1}, {.worker = 0}});
+
+    // Cut off before the slots, with a checksum that could be their number: the schema is such that it is 0. All memory
+    // there is would not hold the weights.
+    detail::ByteWriter cut;
+    const std::vector<std::byte> head = encode(RoundTask{.schema = 0x79839ac1});
+    cut.raw(std::span(head).first(head.size() - 4 - 4 - 8));
+    cut.number<std::int64_t>((std::int64_t{1} << 62) - 1);
+    CHECK(detail::crc32(cut.bytes()) == 0);
+    cut.number<std::uint32_t>(0);
+    CHECK_THROWS_WITH_AS(decode_round_task(cut.bytes()), doctest::Contains("ends inside of the slots"), DataError);
     const RoundTask back = decode_round_task(good);
     CHECK(back.weights == master.task().weights);
     CHECK(back.policy == master.task().policy);

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "tests/distributed/training.h"
 
 using namespace sparknet;
@@ -70,8 +72,16 @@ TEST_SUITE("threads") {
     CHECK(copy->next(0).max_steps == 3);
     copy->after({.max_steps = 3, .rate = 0.1, .drift = 0});
     CHECK(copy->next(0).max_steps == 4);
-    // A round that was cut short says nothing.
+    CHECK_THROWS_WITH_AS(
+        copy->set_state(std::vector<double>{std::nan(""), 0, 0}),
+        "adaptive_tau: nobody makes nan steps after 0 rounds",
+        Error);
+    CHECK_THROWS_AS(copy->set_state(std::vector<double>{0, 0, 0}), Error);
+    CHECK_THROWS_AS(copy->set_state(std::vector<double>{1e300, 0, 0}), Error);
+    // A round that was cut short says nothing, nor does one in which nobody moved.
     copy->after({.max_steps = 2, .rate = 0.1, .drift = 0});
+    CHECK(copy->next(0).max_steps == 4);
+    copy->after({.max_steps = 4, .rate = 0, .drift = 1});
     CHECK(copy->next(0).max_steps == 4);
   }
 

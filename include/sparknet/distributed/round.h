@@ -56,7 +56,7 @@ struct RoundStats {
   std::int64_t steps = 0, examples = 0;
   /// The mean over the steps of the workers that count.
   double loss = 0;
-  /// The learning rate of the round's last step.
+  /// The learning rate of the round's first step.
   double rate = 0;
   /// The weighted mean of |x_i - mean|^2 over the workers; -1 where nobody asked for it.
   double drift = -1;

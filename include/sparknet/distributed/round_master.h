@@ -28,7 +28,8 @@ struct RoundTask {
   /// The parameter arena, and each slot of the history where that is averaged.
   Tensor weights = {};
   std::vector<Tensor> slots = {};
-  /// Where each worker goes on in its data; one that is not listed begins at its beginning.
+  /// Where each worker goes on in its data, in the order of their numbers; one that is not listed begins at its
+  /// beginning.
   std::vector<WorkerState> states = {};
 };
 
