@@ -132,7 +132,7 @@ TEST_SUITE("threads") {
   }
 
   TEST_CASE("one that sleeps past the budget is left out and comes back with what the others know") {
-    const AveragingOptions options{.round = {.max_steps = 5}, .quorum = 2, .timeout = 100ms};
+    const AveragingOptions options{.round = {.max_steps = 5}, .quorum = 2, .timeout = 400ms};
     std::atomic<bool> slept = false;
     std::atomic<int> rounds_without = 0;
     const TempDir folder;  // they save together, those that were away too
@@ -140,8 +140,8 @@ TEST_SUITE("threads") {
         options,
         200,
         [&](int rank, std::int64_t iteration, Net&) {
-          if (rank == 2 && iteration == 10 && !slept.exchange(true)) std::this_thread::sleep_for(400ms);
-          if (rank != 2) std::this_thread::sleep_for(2ms);
+          if (rank == 2 && iteration == 10 && !slept.exchange(true)) std::this_thread::sleep_for(1000ms);
+          if (rank != 2) std::this_thread::sleep_for(6ms);
         },
         (folder / "run").string());
     for (int iteration = 20; iteration <= 200; iteration += 20)
@@ -153,7 +153,7 @@ TEST_SUITE("threads") {
       returned += stats.returned;
       faults += stats.faults.size();
       all += stats.workers == 3;
-      if (stats.faults.size() == 1) CHECK(stats.faults[0] == "worker 2 did not come within 0.1 s");
+      if (stats.faults.size() == 1) CHECK(stats.faults[0] == "worker 2 did not come within 0.4 s");
       CHECK(stats.workers + stats.lost + stats.returned == 3);
     }
     CHECK(lost >= 1);
@@ -167,10 +167,9 @@ TEST_SUITE("threads") {
 
   TEST_CASE("one that came back has the bits of the others") {
     std::vector<WeightCollection> weights(3);
-    std::vector<std::vector<double>> velocities(3);
     std::vector<std::vector<RoundStats>> stats(3);
     run_on_threads(3, [&](Communicator& group) {
-      AveragingOptions options{.quorum = 2, .timeout = 60ms};
+      AveragingOptions options{.quorum = 2, .timeout = 300ms};
       options.outer = [] { return slowmo({.lr = 0.7, .momentum = 0.9}); };
       options.schedule = [] { return std::make_unique<Growing>(); };
       AveragingSolver solver(momentum, small_net(4), group, options, {.threads = 1});
@@ -179,7 +178,7 @@ TEST_SUITE("threads") {
       std::vector<RoundStats>& mine = stats[static_cast<std::size_t>(group.rank())];
       if (group.rank() == 1) {
         mine.push_back(solver.round());
-        std::this_thread::sleep_for(300ms);
+        std::this_thread::sleep_for(900ms);
         solver.solver().net().param_arena().fill(1000);  // which does not count
         for (int again = 0; again < 4; ++again) mine.push_back(solver.round());
       } else {
