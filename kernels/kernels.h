@@ -131,6 +131,52 @@ struct LossResult {
 
 enum class EltwiseOp : std::uint8_t { Sum, Product, Max };
 
+/// Functions of one number.
+enum class MapKind : std::uint8_t {
+  Abs,       // |x|, whose slope at 0 is 0
+  Affine,    // a x + b
+  Clip,      // x, but not below a and not above b; the slope at a and at b is 1
+  Constant,  // a
+  Elu,       // x > 0 ? x : a (e^x - 1)
+  Exp,       // e^(a x + b)
+  Gelu,      // x P(x), P being the standard normal distribution
+  GeluTanh,  // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
+  Log,       // c log(a x + b)
+  Power,     // (a x + b)^c
+  Sigmoid,   // 1 / (1 + e^-x)
+  Softplus,  // log(1 + e^x)
+  Step,      // x > a ? 1 : 0, whose slope is 0
+  Swish,     // x / (1 + e^(-a x))
+  Tanh,
+};
+struct Map {
+  MapKind kind;
+  double a = 0, b = 0, c = 0;
+};
+
+/// What the slope of a map is computed from: y where y tells enough, so that x need not be kept.
+enum class MapOperand : std::uint8_t { Nothing, X, Y };
+constexpr MapOperand slope_operand(const Map& map) {
+  switch (map.kind) {
+    case MapKind::Affine:
+    case MapKind::Constant:
+    case MapKind::Step: return MapOperand::Nothing;
+    case MapKind::Exp:
+    case MapKind::Sigmoid:
+    case MapKind::Softplus:
+    case MapKind::Tanh: return MapOperand::Y;
+    case MapKind::Elu: return map.a >= 0 ? MapOperand::Y : MapOperand::X;
+    case MapKind::Abs:
+    case MapKind::Clip:
+    case MapKind::Gelu:
+    case MapKind::GeluTanh:
+    case MapKind::Log:
+    case MapKind::Power:
+    case MapKind::Swish: break;
+  }
+  return MapOperand::X;
+}
+
 enum class UpdateKind : std::uint8_t { Sgd, Nesterov, RmsProp, AdaDelta, Adam };
 
 /// One pass of an update rule. With r = l1 ? sign(w) : w and g' = gradient_scale * g + decay * r:
@@ -179,6 +225,11 @@ class Backend {
   virtual void relu(DType, Index count, double negative_slope, const void* x, void* y) = 0;
   /// dx = gate > 0 ? dy : negative_slope * dy. `gate` is x, or y where negative_slope >= 0.
   virtual void relu_backward(DType, Index count, double negative_slope, const void* gate, const void* dy, void* dx) = 0;
+
+  /// y = map(x)
+  virtual void map(DType, const Map& map, Index count, const void* x, void* y) = 0;
+  /// dx = dy * the slope of the map. `operand` is what slope_operand(map) names; null where that is nothing.
+  virtual void map_backward(DType, const Map& map, Index count, const void* operand, const void* dy, void* dx) = 0;
 
   /// y = kept ? x * scale : 0, where element i is kept with probability `keep` by word i of the Philox4x32-10 stream
   /// (seed, sequence). Backward is the same call on dy: no mask is stored.

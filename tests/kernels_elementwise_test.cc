@@ -102,6 +102,34 @@ TEST_CASE("relu, in place and not") {
   });
 }
 
+TEST_CASE("maps, in place and not, on any number of threads") {
+  const auto alone = make_cpu_backend(1, Isa::Portable);
+  on_every_backend([&](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    for (int kind = 0; kind <= static_cast<int>(MapKind::Tanh); ++kind) {
+      const Map map{static_cast<MapKind>(kind), 0.75, 1.5, 1.25};
+      CAPTURE(kind);
+      for (const std::size_t n : kCounts) {
+        const auto x = random_array<T>(n, 1), dy = random_array<T>(n, 2);
+        Array<T> expected(n), expected_gradient(n), y(n), in_place = x, gradient(n), gradient_in_place = dy;
+        alone->map(kType<T>, map, count_of(n), x.data(), expected.data());
+        backend.map(kType<T>, map, count_of(n), x.data(), y.data());
+        backend.map(kType<T>, map, count_of(n), in_place.data(), in_place.data());
+        CHECK(same_bits(y, expected));
+        CHECK(same_bits(in_place, expected));
+
+        const MapOperand kept = slope_operand(map);
+        const T* const operand = kept == MapOperand::X ? x.data() : kept == MapOperand::Y ? y.data() : nullptr;
+        alone->map_backward(kType<T>, map, count_of(n), operand, dy.data(), expected_gradient.data());
+        backend.map_backward(kType<T>, map, count_of(n), operand, dy.data(), gradient.data());
+        backend.map_backward(kType<T>, map, count_of(n), operand, gradient_in_place.data(), gradient_in_place.data());
+        CHECK(same_bits(gradient, expected_gradient));
+        CHECK(same_bits(gradient_in_place, expected_gradient));
+      }
+    }
+  });
+}
+
 /// Philox4x32-10 written from its definition, on one counter.
 std::array<std::uint32_t, 4> philox(std::uint64_t block, std::uint64_t sequence, std::uint64_t seed) {
   const auto low = [](std::uint64_t word) { return static_cast<std::uint32_t>(word); };

@@ -10,6 +10,7 @@
 #include "kernels/cpu/eltwise.h"
 #include "kernels/cpu/engine.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/map.h"
 #include "kernels/cpu/softmax.h"
 
 namespace sparknet::kernels {
@@ -75,6 +76,25 @@ class CpuBackend final : public Backend {
     ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
       using T = decltype(zero);
       hot.relu_backward(n, static_cast<T>(negative_slope), in<T>(gate) + at, in<T>(dy) + at, out<T>(dx) + at);
+    });
+  }
+
+  void map(DType dtype, const Map& map, Index count, const void* x, void* y) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      for_ranges(engine_.team, count, kUnit, map_worth(map.kind), [&](Index begin, Index end) {
+        cpu::map(map, end - begin, in<T>(x) + begin, out<T>(y) + begin);
+      });
+    });
+  }
+
+  void map_backward(DType dtype, const Map& map, Index count, const void* operand, const void* dy, void* dx) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      for_ranges(engine_.team, count, kUnit, map_worth(map.kind), [&](Index begin, Index end) {
+        const T* const from = operand ? in<T>(operand) + begin : nullptr;
+        cpu::map_backward(map, end - begin, from, in<T>(dy) + begin, out<T>(dx) + begin);
+      });
     });
   }
 

@@ -1,8 +1,14 @@
 #include "src/layers/common.h"
 
+#include <cmath>
+
 #include "sparknet/element.h"
 
 namespace sparknet {
+
+void require_finite(std::string_view option, double value) {
+  require(std::isfinite(value), "option .{} must be finite, not {}", option, value);
+}
 
 void require_num_output(Dim num_output) {
   require(num_output != 0, "option .num_output is required");

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "kernels/kernels.h"
@@ -19,6 +20,8 @@ void require(bool ok, fmt::format_string<First, Rest...> why, First&& first, Res
   if (!ok) throw BadInput(fmt::format(why, std::forward<First>(first), std::forward<Rest>(rest)...));
 }
 
+/// Refuses infinity and what is not a number.
+void require_finite(std::string_view option, double value);
 /// Refuses a number of outputs that is missing or negative.
 void require_num_output(Dim num_output);
 /// Refuses a kernel that is missing or negative.

@@ -1,7 +1,5 @@
 #include "sparknet/layers/relu.h"
 
-#include <cmath>
-
 #include "src/layers/common.h"
 
 namespace sparknet {
@@ -46,10 +44,7 @@ class RunningReLU final : public Layer {
 }  // namespace
 
 Shape ReLULayer::infer(std::span<const Shape> in) const {
-  require(
-      std::isfinite(options.negative_slope),
-      "option .negative_slope must be finite, not {}",
-      options.negative_slope);
+  require_finite("negative_slope", options.negative_slope);
   return in[0];
 }
 
