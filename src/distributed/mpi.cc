@@ -152,36 +152,30 @@ class MpiCommunicator final : public Communicator {
 
   void all_reduce_sum(Tensor& values) override { all_reduce_mean(values, 1, 1); }
 
-  /// Each rank sums its share of every piece for all. Two ranks swap whole pieces and sum them both, which sends as
-  /// much, but once and not there and back.
+  /// Each rank sums its share of every piece for all.
   void all_reduce_mean(Tensor& values, double scale, double divisor) override {
     detail::check_summable(values.dtype());
     const Exchange exchange = bring(values, {.call = Call::Sum, .scale = scale});
-    const bool swaps = size_ == 2;
-    const Pieces pieces(values, swaps ? 1 : size_);
-    const auto share = [&](std::size_t piece, int rank) { return pieces.share(piece, swaps ? 0 : rank); };
-    const std::size_t slots = others_.size() * pieces.longest();
-    if (!scratch_.defined()) scratch_ = Tensor(Shape{2 * slots}, DType::U8);
-    // Of what comes from the rank that is `step` behind others_[0].
-    const auto scratch = [&](std::size_t piece, std::size_t step) {
-      return scratch_.raw() + piece % 2 * slots + step * pieces.longest();
+    const Pieces pieces(values, size_);
+    if (!scratch_.defined()) scratch_ = Tensor(Shape{2 * cards_.size() * pieces.longest()}, DType::U8);
+    const auto scratch = [&](std::size_t piece, int rank) {
+      return scratch_.raw() + (piece % 2 * cards_.size() + at(rank)) * pieces.longest();
     };
     const auto gather = [&](std::size_t piece, Requests& requests) {
-      for (std::size_t step = 0; step < others_.size(); ++step) {
-        receive({scratch(piece, step), share(piece, rank_).size()}, others_[step], ShareTag, requests);
-        send(share(piece, others_[step]), others_[step], ShareTag, requests);
+      for (const int other : others_) {
+        receive({scratch(piece, other), pieces.share(piece, rank_).size()}, other, ShareTag, requests);
+        send(pieces.share(piece, other), other, ShareTag, requests);
       }
     };
     std::vector<detail::Addend> addends(cards_.size());
     const auto sum = [&](std::size_t piece) {
-      const std::span<std::byte> mine = share(piece, rank_);
-      addends[at(rank_)] = {mine.data(), scale};
-      for (std::size_t step = 0; step < others_.size(); ++step)
-        addends[at(others_[step])] = {scratch(piece, step), cards_[at(others_[step])].scale};
+      const std::span<std::byte> mine = pieces.share(piece, rank_);
+      for (int rank = 0; rank < size_; ++rank)
+        addends[at(rank)] = {rank == rank_ ? mine.data() : scratch(piece, rank), cards_[at(rank)].scale};
       std::byte* const result = mine.data();
       detail::ordered_mean(values.dtype(), mine.size() / size_of(values.dtype()), addends, divisor, {&result, 1});
     };
-    run(pieces, exchange, gather, sum, [&](int) { return !swaps; });
+    run(pieces, exchange, gather, sum, [](int) { return true; });
   }
 
  private:
