@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "sparknet/data/feed.h"
 #include "sparknet/error.h"
 #include "sparknet/layer.h"
 #include "sparknet/shape.h"
@@ -35,6 +36,58 @@ struct Multipliers {
 
 /// The phase a layer belongs to; a layer without one belongs to both.
 enum class Include : std::uint8_t { Train, Test };
+
+/// What a net is built for: its phase, and whatever a program tells nets apart by. Caffe's NetState.
+struct NetState {
+  Phase phase = Phase::Train;
+  int level = 0;
+  std::vector<std::string> stages = {};
+
+  NetState(Phase net_phase = Phase::Train, int net_level = 0, std::vector<std::string> net_stages = {})
+      : phase(net_phase), level(net_level), stages(std::move(net_stages)) {}
+  bool operator==(const NetState&) const = default;
+};
+
+/// Holds for a net where all that is given holds: its phase, its level, all of `stage` and none of `not_stage`. Caffe's
+/// NetStateRule.
+struct NetStateRule {
+  std::optional<Phase> phase = {};
+  std::optional<int> min_level = {}, max_level = {};
+  std::vector<std::string> stage = {}, not_stage = {};
+
+  bool holds(const NetState& state) const;
+  bool operator==(const NetStateRule&) const = default;
+};
+
+/// Whether parameters that share their numbers must have the same shape, or only as many elements.
+enum class ShareMode : std::uint8_t { Strict, Permissive };
+
+/// What is said of one of a layer's parameters, in the order in which the layer declares them. Caffe's ParamSpec.
+struct ParamSpec {
+  /// Parameters of the same name, in whatever layers, are one; empty: it is the layer's own.
+  std::string name = {};
+  ShareMode share_mode = ShareMode::Strict;
+  /// Instead of what the layer's options say.
+  std::optional<double> lr_mult = {}, decay_mult = {};
+
+  bool operator==(const ParamSpec&) const = default;
+};
+
+/// What any layer may be told beside its own options, by `with`. Caffe's fields of the same names.
+struct LayerExtras {
+  /// The names of its tops; empty: its name. A top may have the name of the bottom of the same number: it is then what
+  /// later layers read by that name (Caffe's in-place layers; whether memory is shared the net decides by itself).
+  std::vector<std::string> top = {};
+  std::vector<ParamSpec> param = {};
+  /// One for each top, of which the net then minimises the sum of weight * elements; instead of what the layer says.
+  std::vector<double> loss_weight = {};
+  /// One for each bottom: false keeps this layer's gradient from it; true asks for one where no parameter needs it.
+  std::vector<bool> propagate_down = {};
+  /// The layer takes part where one of `include` holds, or none of `exclude`; not both.
+  std::vector<NetStateRule> include = {}, exclude = {};
+
+  bool operator==(const LayerExtras&) const = default;
+};
 
 /// Exactly N names of blobs to read from. A wrong count does not compile, and neither does the trap `{{"a", "b"}}`,
 /// which a std::vector<std::string> takes for one string.
@@ -80,6 +133,12 @@ template <class T>
 std::string to_text(const std::optional<T>& value) {
   return value ? to_text(*value) : "{}";
 }
+template <class T>
+std::string to_text(const std::vector<T>& values) {
+  std::string text = "{";
+  for (const T& value : values) text += (text.size() == 1 ? "" : ", ") + to_text(value);
+  return text + "}";
+}
 
 namespace detail {
 
@@ -117,7 +176,10 @@ std::string options_text(const L& layer) {
 ///       bool operator==(const MyLayer&) const = default;
 ///     };
 ///
-/// A layer's top has the layer's name. One with more than one top adds `std::vector<std::string> tops() const`.
+/// A layer's top has the layer's name, unless `with` names it. One that always has more tops, or none, adds
+/// `std::vector<std::string> tops() const`, their names. One that has as many as it is given names for has
+/// `std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const` instead.
+/// A layer that reads a source of its own has `LayerFeed feed(Phase phase) const`, and its `make` returns null.
 /// Options with `template <class V> static void fields(V&& visit)` that calls `visit("member", &MyOptions::member)` for
 /// each member are printed by to_string.
 template <class L>
@@ -126,10 +188,12 @@ concept LayerSpec = requires(const L& layer, std::span<const Shape> in) {
   { layer.name } -> std::convertible_to<std::string>;
   { layer.where } -> std::convertible_to<Where>;
   { layer.inputs() } -> std::convertible_to<std::span<const std::string>>;
-  layer.infer(in);
   { layer.make() } -> std::convertible_to<std::unique_ptr<Layer>>;
 }
-&&std::equality_comparable<L>;
+&&(
+    requires(const L& layer, std::span<const Shape> in) { layer.infer(in); } ||
+    requires(const L& layer, std::span<const Shape> in) { layer.infer(in, std::size_t{1}); }) &&
+    std::equality_comparable<L>;
 
 /// One layer of a net, whatever its type. A cheap value: copies share the description, which never changes.
 class LayerParam {
@@ -143,12 +207,17 @@ class LayerParam {
   std::span<const std::string> inputs() const { return self_->inputs(); }
   /// How many inputs the type takes; 0: any number.
   std::size_t arity() const { return self_->arity(); }
-  std::vector<std::string> tops() const { return self_->tops(); }
+  std::vector<std::string> tops() const { return extras().top.empty() ? self_->tops() : extras().top; }
   std::optional<Include> include() const { return self_->include(); }
-  bool in_phase(Phase phase) const;
-  std::vector<Shape> infer(std::span<const Shape> in) const { return self_->infer(in); }
-  /// The layer that runs; null for an input, which is filled from outside of the net.
+  /// What was said `with` the layer.
+  const LayerExtras& extras() const;
+  /// Whether the layer takes part in such a net.
+  bool in(const NetState& state) const;
+  std::vector<Shape> infer(std::span<const Shape> in) const { return self_->infer(in, tops().size()); }
+  /// The layer that runs; null for an input, which is filled from outside of the net or from a feed of its own.
   std::unique_ptr<Layer> make() const { return self_->make(); }
+  /// What fills the tops of an input that reads a source of its own.
+  std::optional<LayerFeed> feed(Phase phase) const { return self_->feed(phase); }
   /// "{.kernel = 5, .num_output = 20}": what differs from the defaults; of an input its shape.
   std::string options_text() const { return self_->options_text(); }
 
@@ -160,8 +229,9 @@ class LayerParam {
   }
 
   friend bool operator==(const LayerParam& a, const LayerParam& b) {
-    return a.self_ == b.self_ || a.self_->equals(*b.self_);
+    return (a.self_ == b.self_ || a.self_->equals(*b.self_)) && a.extras() == b.extras();
   }
+  friend LayerParam with(LayerParam layer, LayerExtras extras);
 
  private:
   struct Base {
@@ -173,8 +243,9 @@ class LayerParam {
     virtual std::size_t arity() const = 0;
     virtual std::vector<std::string> tops() const = 0;
     virtual std::optional<Include> include() const = 0;
-    virtual std::vector<Shape> infer(std::span<const Shape> in) const = 0;
+    virtual std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const = 0;
     virtual std::unique_ptr<Layer> make() const = 0;
+    virtual std::optional<LayerFeed> feed(Phase phase) const = 0;
     virtual std::string options_text() const = 0;
     virtual bool equals(const Base& other) const = 0;
   };
@@ -203,13 +274,19 @@ class LayerParam {
       if constexpr (requires { layer.include; }) return layer.include;
       return {};
     }
-    std::vector<Shape> infer(std::span<const Shape> in) const override {
-      if constexpr (std::same_as<decltype(layer.infer(in)), Shape>)
+    std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const override {
+      if constexpr (requires { layer.infer(in, tops); })
+        return layer.infer(in, tops);
+      else if constexpr (std::same_as<decltype(layer.infer(in)), Shape>)
         return std::vector<Shape>{layer.infer(in)};
       else
         return layer.infer(in);
     }
     std::unique_ptr<Layer> make() const override { return layer.make(); }
+    std::optional<LayerFeed> feed([[maybe_unused]] Phase phase) const override {
+      if constexpr (requires { layer.feed(phase); }) return layer.feed(phase);
+      return {};
+    }
     std::string options_text() const override { return detail::options_text(layer); }
     bool equals(const Base& other) const override {
       auto* same = dynamic_cast<const Holder*>(&other);
@@ -218,14 +295,25 @@ class LayerParam {
     L layer;
   };
   std::shared_ptr<const Base> self_;
+  std::shared_ptr<const LayerExtras> extras_;
 };
+
+/// The layer, and what is said of it beside its own options; what was said before is replaced.
+///
+///     with(SliceLayer{"slice", {"pair"}}, {.top = {"left", "right"}})
+///     with(InnerProductLayer{"ip_p", {"right"}, {.num_output = 10}}, {.param = {{"ip_w"}, {"ip_b"}}})
+LayerParam with(LayerParam layer, LayerExtras extras);
+
+/// What NetParam takes: a layer, or a layer `with` more.
+template <class L>
+concept NetLayer = LayerSpec<L> || std::same_as<L, LayerParam>;
 
 /// A net as a plain value: copy it, compare it, print it, build it in loops. A Net is what runs.
 ///
 ///     NetParam("LeNet", RDDLayer{"data", {64, 1, 28, 28}}, ConvolutionLayer{"conv1", {"data"}, {...}}, ...)
 struct NetParam {
   NetParam() = default;
-  template <LayerSpec... L>
+  template <NetLayer... L>
   explicit NetParam(std::string net_name, L... ls) : name(std::move(net_name)), layers{LayerParam(std::move(ls))...} {}
 
   /// For nets written with loops: `net.add(ReLULayer{...}).add(...)`.
@@ -238,21 +326,23 @@ struct NetParam {
 
   std::string name;
   std::vector<LayerParam> layers;
+  /// Compute the gradient of every blob, inputs included, whether or not a parameter needs it.
+  bool force_backward = false;
 };
 
 /// The net as it would be written in the DSL.
 std::string to_string(const NetParam& net);
 
 /// One line for each layer of the phase: name, type, shape and inputs. Throws NetError for a net that makes no sense.
-std::string summary(const NetParam& net, Phase phase = Phase::Train);
+std::string summary(const NetParam& net, const NetState& state = {});
 
-/// The shapes of every layer's tops, in order, for the layers of a phase. Throws NetError for a net that makes no
+/// The shapes of every layer's tops, in order, for the layers that take part. Throws NetError for a net that makes no
 /// sense.
 struct InferredLayer {
   LayerParam param;
   std::vector<std::string> tops;
   std::vector<Shape> bottom_shapes, top_shapes;
 };
-std::vector<InferredLayer> infer_shapes(const NetParam& net, Phase phase);
+std::vector<InferredLayer> infer_shapes(const NetParam& net, const NetState& state);
 
 }  // namespace sparknet

@@ -20,7 +20,7 @@ TEST_CASE("RDDLayer: equality and phase") {
   CHECK(RDDLayer{"data", {64, 1}} == RDDLayer{"data", {64, 1}});
   CHECK(RDDLayer{"data", {64, 1}} != RDDLayer{"data", {64, 2}});
   CHECK(RDDLayer{"data", {64, 1}} != RDDLayer{"data", {64, 1}, Include::Test});
-  CHECK_FALSE(LayerParam(RDDLayer{"data", {64, 1}, Include::Test}).in_phase(Phase::Train));
+  CHECK_FALSE(LayerParam(RDDLayer{"data", {64, 1}, Include::Test}).in(Phase::Train));
 }
 
 TEST_CASE("RDDLayer: messages") {

@@ -38,6 +38,12 @@ struct FeedOptions {
   int prefetch = 3;
 };
 
+/// Where a layer that feeds itself takes its tops from: its first top from the first column of the source, and so on.
+struct LayerFeed {
+  SourcePtr source;
+  FeedOptions options = {};
+};
+
 /// A slot of a batch: the column it takes by name, and the shape [N, ...] and type (F32 or F64) it is wanted in.
 struct FeedSlot {
   std::string name;
