@@ -251,7 +251,7 @@ GradientReport check_gradients(
   Net net(net_param, {.dtype = DType::F64, .threads = options.threads, .seed = options.seed});
   Random random(options.seed);
   for (const InferredLayer& layer : infer_shapes(net_param, Phase::Train)) {
-    if (layer.param.make()) continue;
+    if (layer.param.make() || layer.param.feed(Phase::Train)) continue;
     for (std::size_t t = 0; t < layer.tops.size(); ++t)
       if (!inputs.contains(layer.tops[t]))
         net.set_input(layer.tops[t], random_tensor(layer.top_shapes[t], options.values, random));

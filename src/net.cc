@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "src/layer_error.h"
 #include "src/net/plan.h"
 #include "src/suggest.h"
@@ -9,8 +11,22 @@
 namespace sparknet {
 namespace {
 
-double first_element(const Tensor& tensor) {
-  return tensor.dtype() == DType::F64 ? tensor.span<const double>()[0] : double{tensor.span<const float>()[0]};
+template <class F>
+void for_elements(Tensor& tensor, F&& f) {
+  if (tensor.dtype() == DType::F64)
+    for (double& x : tensor.span<double>()) f(x);
+  else
+    for (float& x : tensor.span<float>()) f(x);
+}
+
+double sum(Tensor& tensor) {
+  double all = 0;
+  for_elements(tensor, [&](double x) { all += x; });
+  return all;
+}
+
+void add(double value, Tensor& tensor) {
+  for_elements(tensor, [&]<class T>(T& x) { x = static_cast<T>(x + value); });
 }
 
 }  // namespace
@@ -52,6 +68,18 @@ std::uint64_t Net::passes() const {
 }
 void Net::set_passes(std::uint64_t passes) {
   plan_->passes = passes;
+  if (plan_->options.phase == Phase::Train)
+    for (Plan::OwnFeed& own : plan_->own_feeds) own.seek(static_cast<std::int64_t>(passes) * own.batch);
+}
+bool Net::is_fed() const {
+  return plan_->inputs.empty() || plan_->feed;
+}
+void Net::rewind() {
+  if (plan_->feed) plan_->feed->seek(0);
+  for (Plan::OwnFeed& own : plan_->own_feeds) own.seek(0);
+}
+const std::vector<SharedParam>& Net::shared_params() const {
+  return plan_->shared_params;
 }
 const Net::Memory& Net::memory() const {
   return plan_->memory;
@@ -76,18 +104,19 @@ std::string Net::dot() const {
 }
 
 Dim Net::batch_size() const {
-  if (plan_->inputs.empty()) return 1;
-  const Shape& shape = plan_->blobs[plan_->inputs[0]].shape;
-  return shape.empty() ? 1 : shape[0];
+  return plan_->batch;
 }
 
 std::vector<std::string> Net::blob_names() const {
   std::vector<std::string> names;
-  for (const Plan::Blob& blob : plan_->blobs) names.push_back(blob.name);
+  for (const Plan::Blob& blob : plan_->blobs)
+    if (std::find(names.begin(), names.end(), blob.name) == names.end()) names.push_back(blob.name);
   return names;
 }
 
 void Net::set_data(SourcePtr source, FeedOptions options) {
+  if (plan_->inputs.empty())
+    throw NetError(fmt::format("net \"{}\" has no input that can be fed", plan_->param.name), plan_->param.name);
   std::vector<FeedSlot> slots;
   for (const std::size_t input : plan_->inputs)
     slots.push_back({plan_->blobs[input].name, plan_->blobs[input].shape, plan_->options.dtype});
@@ -131,6 +160,7 @@ double Net::forward() {
     plan.feed->next(plan.input_tensors);
   else
     plan.require_inputs();
+  for (Plan::OwnFeed& own : plan.own_feeds) own.feed->next(own.tops);
   if (plan.options.phase == Phase::Train) ++plan.passes;
   double loss = 0;
   std::size_t i = 0;
@@ -140,7 +170,8 @@ double Net::forward() {
       if (node.layer && !node.fused) {
         node.io.step_sequence = std::uint64_t{i + 1} << 40 | plan.passes;
         node.layer->forward(node.io);
-        if (node.loss_weight) loss += *node.loss_weight * first_element(node.io.tops[0]);
+        for (std::size_t t = 0; t < node.loss_weights.size(); ++t)
+          if (node.loss_weights[t] != 0) loss += node.loss_weights[t] * sum(node.io.tops[t]);
       }
       plan.now = static_cast<int>(i);
     }
@@ -167,11 +198,11 @@ void Net::backward() {
       Plan::Node& node = plan.nodes[i];
       if (node.runs_backward) {
         for (Tensor& top : node.zero_tops) top.fill(0);
-        if (node.loss_weight) {
-          Tensor& seed = node.io.top_diffs[0];
-          seed.fill(*node.loss_weight + first_element(seed));
-        }
-        node.io.accumulates = plan.has_gradients;
+        for (std::size_t t = 0; t < node.loss_weights.size(); ++t)
+          if (node.loss_weights[t] != 0) add(node.loss_weights[t], node.io.top_diffs[t]);
+        if (!plan.has_gradients)
+          for (Tensor& gradient : node.zero_params) gradient.fill(0);
+        node.io.accumulates = plan.has_gradients || node.adds_to_params;
         node.layer->backward(node.io);
         for (auto& [from, to] : node.additions)
           plan.backend->axpy(plan.options.dtype, to.count(), 1, from.raw(), to.raw());

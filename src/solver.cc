@@ -202,8 +202,8 @@ std::vector<TestResult> Solver::test() {
   const SolverParam& param = state_->param;
   if (param.test_iter < 1) throw Error("SolverParam: .test_iter is 0: say how many batches a test has");
   Net& net = test_net();
-  if (!net.feed()) throw Error("a test needs data: call Solver::set_test_data first");
-  net.feed()->seek(0);
+  if (!net.is_fed()) throw Error("a test needs data: call Solver::set_test_data first");
+  net.rewind();
   std::vector<TestResult> results;
   for (int i = 0; i < param.test_iter; ++i) {
     net.forward();

@@ -29,6 +29,24 @@ struct NetOptions {
   bool share_memory = true;
   /// Blobs to be readable at any time, whatever that costs in memory and fusion.
   std::vector<std::string> keep = {};
+  /// With the phase, the state by which NetStateRules take layers in.
+  int level = 0;
+  std::vector<std::string> stages = {};
+
+  NetState state() const { return {phase, level, stages}; }
+};
+
+/// A parameter that has its numbers in common with one that a layer before it declared; both have the same
+/// ParamSpec::name.
+struct SharedParam {
+  /// The layer that shares, the name the parameter has there, and its number among that layer's parameters.
+  std::string layer, name;
+  std::size_t position = 0;
+  Shape shape = {};
+  /// The number of the parameter with the numbers, in Net::params().
+  std::size_t owner = 0;
+
+  bool operator==(const SharedParam&) const = default;
 };
 
 /// What a NetParam compiles to for a phase, a type and a device: a static plan. Building it decides everything: order,
@@ -58,10 +76,15 @@ class Net {
   }
   /// The feed of set_data; null where there is none.
   Feed* feed();
+  /// Whether every input has a feed: that of set_data, or its layer's own.
+  bool is_fed() const;
+  /// Lets all feeds begin again at their first example.
+  void rewind();
   /// Sets an input once, by copying (any dtype is cast). Throws NetError with both shapes where they disagree.
   void set_input(std::string_view name, const Tensor& value);
 
-  /// Runs all layers and returns the loss: the sum of loss_weight * loss over the loss layers, 0 where there is none.
+  /// Runs all layers and returns the loss: the sum of loss_weight * element over all elements of all tops that have a
+  /// loss_weight, 0 where there is none.
   /// Throws NetError where an input was neither set nor is fed, and where a layer refuses its numbers.
   double forward();
   /// Fills, or adds to, the gradients of all parameters; after a forward pass, in the training phase only.
@@ -78,8 +101,9 @@ class Net {
   /// Blobs that no layer reads and that are no input: losses, accuracies, scores.
   const std::vector<std::string>& outputs() const;
 
-  /// The layout of the parameters.
+  /// The layout of the parameters; those that share their numbers are there once.
   const std::vector<ParamInfo>& params() const;
+  const std::vector<SharedParam>& shared_params() const;
   /// All parameters in one dense tensor, and their gradients in another.
   Tensor param_arena() const;
   Tensor gradient_arena() const;
@@ -87,7 +111,8 @@ class Net {
   /// Throws ShapeError where the layouts differ, with both shapes and a remedy.
   void set_weights(const WeightCollection& weights);
 
-  /// How many training passes have run: with the seed, the state of all randomness in the net.
+  /// How many training passes have run: with the seed, the state of all randomness in the net, and of the feeds of
+  /// layers that have their own.
   std::uint64_t passes() const;
   void set_passes(std::uint64_t passes);
 

@@ -51,6 +51,7 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options, const Plan* owner)
   if (options.threads == 0) options.threads = usable_cores();
 
   connect();
+  open_feeds();
   backend = kernels::make_cpu_backend(options.threads);
   fuse_relus();
   set_up_layers();
@@ -70,8 +71,10 @@ NetError Net::Plan::error(std::size_t node, std::string_view why) const {
 }
 
 void Net::Plan::connect() {
-  for (InferredLayer& layer : infer_shapes(param, options.phase)) {
+  bool has_batch = false;
+  for (InferredLayer& layer : infer_shapes(param, options.state())) {
     Node node{.param = layer.param, .layer = layer.param.make()};
+    const bool feeds_itself = !node.layer && node.param.feed(options.phase).has_value();
     const std::size_t index = nodes.size();
     for (const std::string& bottom : layer.param.inputs()) {
       const std::size_t b = blob_index.at(bottom);
@@ -79,9 +82,13 @@ void Net::Plan::connect() {
       blobs[b].consumers.push_back(index);
     }
     for (std::size_t t = 0; t < layer.tops.size(); ++t) {
-      blob_index.emplace(layer.tops[t], blobs.size());
+      blob_index.insert_or_assign(layer.tops[t], blobs.size());  // of several with one name the last counts
       node.tops.push_back(blobs.size());
-      if (!node.layer) inputs.push_back(blobs.size());
+      if (!node.layer && !feeds_itself) inputs.push_back(blobs.size());
+      if (!node.layer && !has_batch) {
+        has_batch = true;
+        batch = layer.top_shapes[t].empty() ? 1 : layer.top_shapes[t][0];
+      }
       blobs.push_back({.name = layer.tops[t], .shape = layer.top_shapes[t], .producer = index, .root = blobs.size()});
     }
     nodes.push_back(std::move(node));
@@ -90,6 +97,38 @@ void Net::Plan::connect() {
   for (const std::string& name : options.keep) blobs[find_blob(name)].kept = true;
   for (const Blob& blob : blobs)
     if (blob.consumers.empty() && nodes[blob.producer].layer) outputs.push_back(blob.name);
+}
+
+void Net::Plan::open_feeds() {
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    Node& node = nodes[i];
+    if (node.layer || node.tops.empty()) continue;
+    std::optional<LayerFeed> own = node.param.feed(options.phase);
+    if (!own) continue;
+    if (!own->source) throw error(i, "has a feed without a source");
+    const std::vector<Column>& columns = own->source->columns();
+    if (columns.size() < node.tops.size())
+      throw error(
+          i,
+          fmt::format(
+              "has {} tops, and its source has {} {}",
+              node.tops.size(),
+              columns.size(),
+              columns.size() == 1 ? "column" : "columns"));
+    std::vector<FeedSlot> slots;
+    for (std::size_t t = 0; t < node.tops.size(); ++t)
+      slots.push_back({columns[t].name, blobs[node.tops[t]].shape, options.dtype});
+    const Shape& shape = blobs[node.tops[0]].shape;
+    try {
+      own_feeds.push_back(
+          {std::make_unique<Feed>(std::move(own->source), std::move(slots), std::move(own->options)),
+           i,
+           {},
+           shape.empty() ? 1 : shape[0]});
+    } catch (const DataError& why) {
+      throw error(i, why.what());
+    }
+  }
 }
 
 void Net::Plan::fuse_relus() {
@@ -101,6 +140,9 @@ void Net::Plan::fuse_relus() {
     Node& producer = nodes[bottom.producer];
     if (!producer.layer || producer.fused || producer.tops.size() != 1 || bottom.consumers.size() != 1 || bottom.kept)
       continue;
+    // A fused layer has no gradient and no loss of its own.
+    const LayerExtras &mine = nodes[i].param.extras(), &before = producer.param.extras();
+    if (!mine.propagate_down.empty() || !mine.loss_weight.empty() || !before.loss_weight.empty()) continue;
     if (!producer.layer->fuse(*relu)) continue;
     nodes[i].fused = true;
     blobs[nodes[i].tops[0]].root = bottom.root;
@@ -109,12 +151,11 @@ void Net::Plan::fuse_relus() {
 }
 
 void Net::Plan::set_up_layers() {
-  std::vector<ParamInfo> params_of_net;
-  const Dim per_border = 64 / static_cast<Dim>(size_of(options.dtype));
-  Dim end = 0;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     Node& node = nodes[i];
     node.dead_bottoms.assign(node.bottoms.size(), false);
+    node.loss_weights = node.param.extras().loss_weight;
+    if (!node.layer && node.has_loss()) throw error(i, "is an input and cannot be a loss");
     if (!node.layer || node.fused) continue;
     std::vector<Shape> bottom_shapes, top_shapes;
     for (const std::size_t b : node.bottoms) bottom_shapes.push_back(blobs[b].shape);
@@ -130,19 +171,89 @@ void Net::Plan::set_up_layers() {
     node.reads_bottoms = setup.reads_bottoms;
     node.reads_tops = setup.reads_tops;
     node.can_run_in_place = setup.can_run_in_place;
-    node.loss_weight = setup.loss_weight;
-    for (const std::size_t b : setup.dead_bottoms) node.dead_bottoms.at(b) = true;
-    if (node.loss_weight && blobs[node.tops.at(0)].shape.count() != 1)
+    if (setup.loss_weight && blobs[node.tops.at(0)].shape.count() != 1)
       throw error(i, fmt::format("a loss has one element, not the shape {}", to_string(blobs[node.tops[0]].shape)));
-    for (LayerSetup::Param& p : setup.params) {
-      node.params.push_back(params_of_net.size());
-      params_of_net.push_back({node.param.name(), p.name, p.shape, end, p.lr_mult, p.decay_mult});
-      fillers.push_back(p.filler);
-      end += (p.shape.count() + per_border - 1) / per_border * per_border;
+    if (setup.loss_weight && node.loss_weights.empty()) {
+      node.loss_weights.assign(node.tops.size(), 0);
+      node.loss_weights[0] = *setup.loss_weight;
     }
+    for (const std::size_t b : setup.dead_bottoms) node.dead_bottoms.at(b) = true;
+    const std::vector<bool>& propagate_down = node.param.extras().propagate_down;
+    for (std::size_t b = 0; b < propagate_down.size(); ++b) {
+      if (propagate_down[b] && node.dead_bottoms[b])
+        throw error(
+            i,
+            fmt::format(
+                "has no gradient for its input \"{}\", and propagate_down asks for it",
+                blobs[node.bottoms[b]].name));
+      if (!propagate_down[b]) node.dead_bottoms[b] = true;
+    }
+    declare_params(i, setup.params);
   }
-  layout = std::make_shared<const std::vector<ParamInfo>>(std::move(params_of_net));
-  arena_count = end;
+}
+
+void Net::Plan::declare_params(std::size_t index, const std::vector<LayerSetup::Param>& declared) {
+  Node& node = nodes[index];
+  const std::vector<ParamSpec>& specs = node.param.extras().param;
+  if (specs.size() > declared.size())
+    throw error(index, fmt::format("has {} parameters, and something is said of {}", declared.size(), specs.size()));
+  const Dim per_border = 64 / static_cast<Dim>(size_of(options.dtype));
+  for (std::size_t i = 0; i < declared.size(); ++i) {
+    const LayerSetup::Param& p = declared[i];
+    const ParamSpec spec = i < specs.size() ? specs[i] : ParamSpec();
+    const auto choose = [&](const char* what, double own, std::optional<double> said) {
+      if (said && own != 1 && own != *said)
+        throw error(
+            index,
+            fmt::format("has the {} {} for its \"{}\", and is told {} beside", what, own, p.name, *said));
+      return said.value_or(own);
+    };
+    const double lr = choose("lr_mult", p.lr_mult, spec.lr_mult);
+    const double decay = choose("decay_mult", p.decay_mult, spec.decay_mult);
+    const bool given = spec.lr_mult || spec.decay_mult || p.lr_mult != 1 || p.decay_mult != 1;
+    node.param_shapes.push_back(p.shape);
+
+    const auto same =
+        spec.name.empty() ? share_names.end() : std::find(share_names.begin(), share_names.end(), spec.name);
+    if (same == share_names.end()) {
+      node.params.push_back(layout->size());
+      layout->push_back({node.param.name(), p.name, p.shape, arena_count, lr, decay});
+      share_names.push_back(spec.name);
+      rates_given.push_back(given);
+      fillers.push_back(p.filler);
+      arena_count += (p.shape.count() + per_border - 1) / per_border * per_border;
+      continue;
+    }
+    const auto owner = static_cast<std::size_t>(same - share_names.begin());
+    ParamInfo& info = (*layout)[owner];
+    const std::string shares = fmt::format("\"{}\", which is \"{}\" as {} is", p.name, spec.name, info.full_name());
+    const bool same_count = info.shape.count() == p.shape.count();
+    if (spec.share_mode == ShareMode::Strict ? info.shape != p.shape : !same_count)
+      throw error(
+          index,
+          fmt::format(
+              "has the shape {} for its {}, of shape {}{}",
+              to_string(p.shape),
+              shares,
+              to_string(info.shape),
+              same_count ? "; ShareMode::Permissive wants equal counts only" : ""));
+    if (given && rates_given[owner] && (lr != info.lr_mult || decay != info.decay_mult))
+      throw error(
+          index,
+          fmt::format(
+              "has lr_mult {} and decay_mult {} for its {}, with {} and {}",
+              lr,
+              decay,
+              shares,
+              info.lr_mult,
+              info.decay_mult));
+    if (given && !rates_given[owner]) {
+      info.lr_mult = lr, info.decay_mult = decay;
+      rates_given[owner] = true;
+    }
+    node.params.push_back(owner);
+    shared_params.push_back({node.param.name(), p.name, i, p.shape, owner});
+  }
 }
 
 void Net::Plan::find_gradients() {
@@ -153,14 +264,19 @@ void Net::Plan::find_gradients() {
     });
   };
   for (const Node& node : nodes) {
-    bool learns = learning(node);
-    for (std::size_t b = 0; b < node.bottoms.size(); ++b)
-      learns = learns || (blobs[node.bottoms[b]].learns && !node.dead_bottoms[b]);
+    bool learns = learning(node) || param.force_backward;
+    const std::vector<bool>& propagate_down = node.param.extras().propagate_down;
+    for (std::size_t b = 0; b < node.bottoms.size(); ++b) {
+      Blob& bottom = blobs[node.bottoms[b]];
+      if (b < propagate_down.size() && propagate_down[b]) bottom.learns = true;
+      learns = learns || (bottom.learns && !node.dead_bottoms[b]);
+    }
     for (const std::size_t t : node.tops) blobs[t].learns = learns;
   }
   for (std::size_t i = nodes.size(); i-- > 0;) {
     Node& node = nodes[i];
-    if (node.loss_weight) blobs[node.tops[0]].reaches_loss = true;
+    for (std::size_t t = 0; t < node.loss_weights.size(); ++t)
+      if (node.loss_weights[t] != 0) blobs[node.tops[t]].reaches_loss = true;
     const bool reaches =
         std::any_of(node.tops.begin(), node.tops.end(), [&](std::size_t t) { return blobs[t].reaches_loss; });
     if (!reaches) continue;
@@ -182,10 +298,10 @@ void Net::Plan::find_gradients() {
 void Net::Plan::run_in_place() {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     Node& node = nodes[i];
-    if (!node.can_run_in_place || node.tops.size() != 1 || node.bottoms.empty() || node.loss_weight) continue;
+    if (!node.can_run_in_place || node.tops.size() != 1 || node.bottoms.empty() || node.has_loss()) continue;
     Blob& bottom = blobs[node.bottoms[0]];
     const Node& producer = nodes[blobs[bottom.root].producer];
-    if (!producer.layer || bottom.consumers.size() != 1 || bottom.kept || producer.loss_weight) continue;
+    if (!producer.layer || bottom.consumers.size() != 1 || bottom.kept || producer.has_loss()) continue;
     // The memory has had one writer since `producer`, or an in-place layer between them that must not lose it either.
     const Node& writer = nodes[bottom.producer];
     if (producer.runs_backward && producer.reads_tops) continue;
@@ -264,11 +380,14 @@ void Net::Plan::lay_out_memory() {
 }
 
 void Net::Plan::bind_params(const Plan* owner) {
-  const auto find_shared = [&](const ParamInfo& wanted) -> const Tensor* {
+  const auto find_shared = [&](std::size_t at) -> const Tensor* {
+    const ParamInfo& wanted = (*layout)[at];
     if (!owner || owner->options.dtype != options.dtype) return nullptr;
     for (std::size_t i = 0; i < owner->layout->size(); ++i) {
       const ParamInfo& p = (*owner->layout)[i];
-      if (p.layer == wanted.layer && p.name == wanted.name && p.shape == wanted.shape) return &owner->param_tensors[i];
+      const bool same = share_names[at].empty() ? p.layer == wanted.layer && p.name == wanted.name
+                                                : share_names[at] == owner->share_names[i];
+      if (same && p.shape == wanted.shape) return &owner->param_tensors[i];
     }
     return nullptr;
   };
@@ -280,7 +399,7 @@ void Net::Plan::bind_params(const Plan* owner) {
   };
 
   std::vector<const Tensor*> shared;
-  for (const ParamInfo& info : *layout) shared.push_back(find_shared(info));
+  for (std::size_t i = 0; i < layout->size(); ++i) shared.push_back(find_shared(i));
   shares_all_params = owner && *owner->layout == *layout && !std::count(shared.begin(), shared.end(), nullptr);
   if (shares_all_params) {
     params = owner->params;
@@ -328,9 +447,11 @@ void Net::Plan::bind_blobs() {
     if (blob.diff_piece != none) blob.diff = tensor_at(blob.diff_piece, blob.shape);
   }
   for (const std::size_t input : inputs) input_tensors.push_back(blobs[input].data);
+  for (OwnFeed& own : own_feeds)
+    for (const std::size_t t : nodes[own.node].tops) own.tops.push_back(blobs[t].data);
   input_given.assign(inputs.size(), false);
 
-  std::vector<bool> filled(blobs.size(), false);
+  std::vector<bool> filled(blobs.size(), false), begun(layout->size(), false);
   for (std::size_t i = nodes.size(); i-- > 0;) {
     Node& node = nodes[i];
     if (node.fused) filled[node.bottoms[0]] = filled[node.tops[0]];
@@ -353,10 +474,20 @@ void Net::Plan::bind_blobs() {
       io.top_diffs.push_back(blobs[t].diff);
       if (node.runs_backward && !filled[t]) node.zero_tops.push_back(blobs[t].diff);
     }
-    for (const std::size_t p : node.params) {
-      io.params.push_back(param_tensors[p]);
-      io.param_diffs.push_back(gradient_tensors[p]);
+    const std::vector<bool> begun_before = begun;
+    for (std::size_t p = 0; p < node.params.size(); ++p) {
+      const std::size_t number = node.params[p];
+      const auto view = [&](const Tensor& of) { return of.defined() ? of.reshape(node.param_shapes[p]) : Tensor(); };
+      io.params.push_back(view(param_tensors[number]));
+      io.param_diffs.push_back(view(gradient_tensors[number]));
+      if (!node.runs_backward || !gradient_tensors[number].defined()) continue;
+      if (begun[number]) node.adds_to_params = true;
+      begun[number] = true;
     }
+    if (node.adds_to_params)
+      for (const std::size_t number : node.params)
+        if (!begun_before[number] && gradient_tensors[number].defined())
+          node.zero_params.push_back(gradient_tensors[number]);
     io.scratch_memory = static_cast<std::byte*>(scratch_block.get());
     io.state_memory = node.state_piece == none ? nullptr : at(node.state_piece);
     io.net_phase = options.phase;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -40,11 +41,12 @@ struct Net::Plan {
     std::unique_ptr<Layer> layer;
     std::vector<std::size_t> bottoms = {}, tops = {};
     std::vector<std::size_t> params = {};  // in `layout`
+    std::vector<Shape> param_shapes = {};
     // From LayerSetup.
     std::size_t scratch_bytes = 0, state_bytes = 0;
     bool reads_bottoms = true, reads_tops = true, can_run_in_place = false;
     std::vector<bool> dead_bottoms = {};
-    std::optional<double> loss_weight = {};
+    std::vector<double> loss_weights = {};  // one for each top, or none
     // Decided here.
     bool fused = false, in_place = false, runs_backward = false;
     std::size_t state_piece = none;
@@ -53,12 +55,33 @@ struct Net::Plan {
     LayerIO io = {};
     std::vector<Tensor> zero_tops = {};                     // gradients that nobody fills
     std::vector<std::pair<Tensor, Tensor>> additions = {};  // (from, to) after backward
+    // Another layer has begun a gradient that is this one's too: it adds to all of its own, which are first set to 0.
+    bool adds_to_params = false;
+    std::vector<Tensor> zero_params = {};
+
+    bool has_loss() const {
+      return std::any_of(loss_weights.begin(), loss_weights.end(), [](double weight) { return weight != 0; });
+    }
+  };
+
+  /// The feed of a layer that has its own.
+  struct OwnFeed {
+    std::unique_ptr<Feed> feed;
+    std::size_t node;
+    std::vector<Tensor> tops;
+    Dim batch;
+
+    void seek(std::int64_t cursor) {
+      if (feed->cursor() != cursor) feed->seek(cursor);
+    }
   };
 
   // compile.cc, in this order
   void connect();
+  void open_feeds();
   void fuse_relus();
   void set_up_layers();
+  void declare_params(std::size_t node, const std::vector<LayerSetup::Param>& declared);
   void find_gradients();
   void run_in_place();
   void lay_out_memory();
@@ -80,7 +103,7 @@ struct Net::Plan {
   std::vector<Node> nodes;
   std::vector<Blob> blobs;
   std::map<std::string, std::size_t, std::less<>> blob_index;
-  std::vector<std::size_t> inputs;
+  std::vector<std::size_t> inputs;  // but for those of layers with a feed of their own
   std::vector<Tensor> input_tensors;
   std::vector<bool> input_given;  // by set_input; without a feed all must be
   std::vector<std::string> outputs;
@@ -89,7 +112,10 @@ struct Net::Plan {
   std::shared_ptr<void> memory_block, scratch_block;
   Memory memory;
 
-  std::shared_ptr<const std::vector<ParamInfo>> layout;
+  std::shared_ptr<std::vector<ParamInfo>> layout = std::make_shared<std::vector<ParamInfo>>();
+  std::vector<std::string> share_names;  // of `layout`; empty: not shared
+  std::vector<bool> rates_given;         // of `layout`: whether anybody said how it learns
+  std::vector<SharedParam> shared_params;
   std::vector<Tensor> param_tensors, gradient_tensors;
   Tensor params, gradients;
   bool shares_all_params = false;
@@ -97,6 +123,8 @@ struct Net::Plan {
   Dim arena_count = 0;
 
   std::unique_ptr<Feed> feed;
+  std::vector<OwnFeed> own_feeds;
+  Dim batch = 1;
   std::uint64_t passes = 0;
   int now = -1;  // the last step that ran
   bool has_gradients = false;
