@@ -47,6 +47,7 @@
 #include "sparknet/layers/slice.h"
 #include "sparknet/layers/softmax.h"
 #include "sparknet/layers/softmax_with_loss.h"
+#include "sparknet/layers/split.h"
 #include "sparknet/layers/swish.h"
 #include "sparknet/layers/tanh.h"
 #include "sparknet/layers/threshold.h"
