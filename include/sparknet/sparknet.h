@@ -51,6 +51,7 @@
 #include "sparknet/layers/swish.h"
 #include "sparknet/layers/tanh.h"
 #include "sparknet/layers/threshold.h"
+#include "sparknet/layers/tile.h"
 #include "sparknet/lr_policy.h"
 #include "sparknet/net.h"
 #include "sparknet/net_param.h"
