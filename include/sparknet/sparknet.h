@@ -44,6 +44,7 @@
 #include "sparknet/layers/relu.h"
 #include "sparknet/layers/reshape.h"
 #include "sparknet/layers/sigmoid.h"
+#include "sparknet/layers/silence.h"
 #include "sparknet/layers/slice.h"
 #include "sparknet/layers/softmax.h"
 #include "sparknet/layers/softmax_with_loss.h"
