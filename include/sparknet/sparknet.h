@@ -29,6 +29,7 @@
 #include "sparknet/layers/clip.h"
 #include "sparknet/layers/concat.h"
 #include "sparknet/layers/convolution.h"
+#include "sparknet/layers/crop.h"
 #include "sparknet/layers/dropout.h"
 #include "sparknet/layers/eltwise.h"
 #include "sparknet/layers/elu.h"
