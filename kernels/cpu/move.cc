@@ -12,6 +12,7 @@ constexpr Index kWorth = 128 * 1024;
 constexpr Index kUnit = 64;
 /// Side of the square tiles that a transposition goes by; those of narrow arrays are as much longer.
 constexpr Index kSide = 32;
+constexpr int kBlock = 4;
 
 template <class T>
 constexpr Index kWorthOf = kWorth / static_cast<Index>(sizeof(T));
@@ -121,8 +122,9 @@ void copy_row(const Row& row, Index n, const T* from, T* to) {
   }
 }
 
+/// to[i][j] = from[j][i]
 template <class T>
-void copy_tile(Index rows, Index columns, const T* from, Index from_step, T* to, Index to_step) {
+void copy_tile_plainly(Index rows, Index columns, const T* from, Index from_step, T* to, Index to_step) {
   if (columns >= rows) {
     for (Index i = 0; i < rows; ++i) {
       for (Index j = 0; j < columns; ++j) to[i * to_step + j] = from[j * from_step + i];
@@ -132,6 +134,30 @@ void copy_tile(Index rows, Index columns, const T* from, Index from_step, T* to,
       for (Index i = 0; i < rows; ++i) to[i * to_step + j] = from[j * from_step + i];
     }
   }
+}
+
+/// The same, for kBlock rows and columns, which fit into registers.
+template <class T>
+void copy_block(const T* from, Index from_step, T* to, Index to_step) {
+  T columns[kBlock][kBlock], rows[kBlock][kBlock];
+  for (int j = 0; j < kBlock; ++j) std::memcpy(columns[j], from + j * from_step, sizeof columns[j]);
+  for (int i = 0; i < kBlock; ++i) {
+    for (int j = 0; j < kBlock; ++j) rows[i][j] = columns[j][i];
+  }
+  for (int i = 0; i < kBlock; ++i) std::memcpy(to + i * to_step, rows[i], sizeof rows[i]);
+}
+
+template <class T>
+void copy_tile(Index rows, Index columns, const T* from, Index from_step, T* to, Index to_step) {
+  const Index whole_rows = columns < kBlock ? 0 : rows / kBlock * kBlock, whole_columns = columns / kBlock * kBlock;
+  for (Index i = 0; i < whole_rows; i += kBlock) {
+    for (Index j = 0; j < whole_columns; j += kBlock) {
+      copy_block(from + j * from_step + i, from_step, to + i * to_step + j, to_step);
+    }
+  }
+  const T* const right = from + whole_columns * from_step;
+  copy_tile_plainly(whole_rows, columns - whole_columns, right, from_step, to + whole_columns, to_step);
+  copy_tile_plainly(rows - whole_rows, columns, from + whole_rows, from_step, to + whole_rows * to_step, to_step);
 }
 
 /// A copy whose neighbours in `to` are `row` and in `from` the axis `across`: in tiles that stay in the cache.
