@@ -71,6 +71,7 @@ TEST_CASE("CropLayer: the part is copied and its gradient lies in zeros") {
 }
 
 TEST_CASE("CropLayer: gradients") {
+  check_allocates_nothing(crop({.offset = {3}}), {{2, 3, 90, 100}, {1, 1, 80, 70}});
   check_gradients_of(crop({.offset = {1}}), {Shape{2, 2, 3, 4}, Shape{1, 1, 2, 3}});
   check_gradients_of(crop({.axis = 0, .offset = {1, 2}}), {Shape{3, 4}, Shape{2, 2}});
   check_gradients_of(crop(), {Shape{2, 2, 3, 4}, Shape{1, 1, 3, 4}});

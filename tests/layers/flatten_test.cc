@@ -42,6 +42,7 @@ TEST_CASE("FlattenLayer: the elements stay in their order") {
 }
 
 TEST_CASE("FlattenLayer: gradients, in a net that runs it in place too") {
+  check_allocates_nothing(flatten(), {{20, 30, 80}});
   check_gradients_of(flatten(), {Shape{2, 3, 4}});
   check_gradients_of(flatten({.axis = 0, .end_axis = 1}), {Shape{2, 3, 4}});
   check_gradients_within_net(net_around(flatten({.axis = 0, .end_axis = 0})));

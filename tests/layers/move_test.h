@@ -3,10 +3,12 @@
 // What the tests of layers share that move elements and compute nothing.
 
 #include "layer_test.h"
+#include "sparknet/layers/eltwise.h"
 #include "sparknet/layers/inner_product.h"
 #include "sparknet/layers/rdd.h"
 #include "sparknet/layers/softmax_with_loss.h"
 #include "sparknet/net.h"
+#include "tests/count_allocations.h"
 
 namespace sparknet::test {
 
@@ -44,10 +46,31 @@ inline NetParam net_around(const LayerParam& layer) {
   return net.add(SoftmaxWithLoss{"loss", {"scores", "label"}});
 }
 
+/// The same for a layer of two tops, "a" and "b", which a layer each reads.
+inline NetParam net_around_two_tops(const LayerParam& layer) {
+  NetParam net(
+      "net",
+      RDDLayer{"data", {4, 6}},
+      RDDLayer{"label", {4}},
+      InnerProductLayer{"x", {"data"}, {.num_output = 12}});
+  net.add(layer).add(InnerProductLayer{"of_a", {"a"}, {.num_output = 3}});
+  net.add(InnerProductLayer{"of_b", {"b"}, {.num_output = 3}}).add(EltwiseLayer{"scores", {"of_a", "of_b"}});
+  return net.add(SoftmaxWithLoss{"loss", {"scores", "label"}});
+}
+
 /// The gradients of a net that may give the memory of what the layer does not read to others.
 inline void check_gradients_within_net(const NetParam& param) {
   const GradientReport report = check_gradients(param, {{"label", numbers({4}, {0, 2, 1, 2})}}, {.step = 1e-5});
   CHECK_MESSAGE(report.passed, report.text);
+}
+
+/// A layer allocates while it is set up and never again.
+inline void check_allocates_nothing(const LayerParam& layer, const std::vector<Shape>& bottoms) {
+  SoloLayer solo(layer, bottoms, {.dtype = DType::F32, .threads = 2});
+  const std::size_t before = allocations();
+  solo.forward();
+  solo.backward();
+  CHECK(allocations() == before);
 }
 
 /// Whether the net gave the layer's top the memory of "x".

@@ -74,6 +74,7 @@ TEST_CASE("PermuteLayer: every order of four axes, forward and back") {
 }
 
 TEST_CASE("PermuteLayer: gradients") {
+  check_allocates_nothing(permute({0, 2, 1}), {{20, 30, 80}});
   check_gradients_of(permute({0, 2, 3, 1}), {Shape{2, 3, 2, 4}});
   check_gradients_of(permute({2, 0}), {Shape{2, 3, 4}});
   check_gradients_of(permute({}), {Shape{2, 3}});

@@ -61,6 +61,7 @@ TEST_CASE("ReshapeLayer: the elements stay in their order") {
 }
 
 TEST_CASE("ReshapeLayer: gradients, in a net that runs it in place too") {
+  check_allocates_nothing(reshape({.shape = {-1}}), {{20, 30, 80}});
   check_gradients_of(reshape({.shape = {4, -1}}), {Shape{2, 3, 4}});
   check_gradients_of(reshape({.shape = {0, 2, 2}, .axis = 1}), {Shape{2, 3, 4}});
   check_gradients_within_net(net_around(reshape({.shape = {0, 3, -1}})));

@@ -1,6 +1,7 @@
 #include "sparknet/layers/silence.h"
 
 #include "move_test.h"
+#include "sparknet/layers/slice.h"
 
 using namespace sparknet;
 using namespace sparknet::test;
@@ -16,6 +17,7 @@ TEST_CASE("SilenceLayer: description") {
 }
 
 TEST_CASE("SilenceLayer: its bottoms have a gradient of 0") {
+  check_allocates_nothing(SilenceLayer{"silence", {"a"}}, {{20, 30, 80}});
   for (const DType dtype : {DType::F32, DType::F64}) {
     SoloLayer solo = ran(SilenceLayer{"silence", {"a", "b"}}, {noise({2, 3}), noise({4})}, {}, {.dtype = dtype});
     CHECK(solo.io().tops.empty());
@@ -26,6 +28,15 @@ TEST_CASE("SilenceLayer: its bottoms have a gradient of 0") {
   }
   check_gradients_of(SilenceLayer{"silence", {"a", "b"}}, {Shape{2, 3}, Shape{4}});
   check_gradients_of(SilenceLayer{"silence", {"a"}}, {Shape{2, 3, 4}});
+}
+
+TEST_CASE("SilenceLayer: in a net") {
+  NetParam param = net_around(with(SliceLayer{"slice", {"x"}, {.slice_point = {5}}}, {.top = {"a", "b"}}));
+  const auto outputs = [](const NetParam& net) { return Net(net, {.dtype = DType::F64, .threads = 1}).outputs(); };
+  CHECK(outputs(param) == std::vector<std::string>{"b", "loss"});
+  param.add(SilenceLayer{"silence", {"b"}});
+  CHECK(outputs(param) == std::vector<std::string>{"loss"});
+  check_gradients_within_net(param);
 }
 
 TEST_CASE("SilenceLayer: messages") {

@@ -59,6 +59,8 @@ TEST_CASE("SliceLayer: hand-made cases") {
 }
 
 TEST_CASE("SliceLayer: gradients") {
+  check_allocates_nothing(slice(), {{20, 30, 80}});
+  check_gradients_within_net(net_around_two_tops(slice({.slice_point = {5}})));
   check_gradients_of(slice(), {Shape{2, 4, 3}});
   check_gradients_of(slice({.axis = 0, .slice_point = {3}}), {Shape{4, 3}});
   check_gradients_of(slice({.axis = -1, .slice_point = {1, 2}}, {"a", "b", "c"}), {Shape{2, 3, 5}});

@@ -38,6 +38,8 @@ TEST_CASE("SplitLayer: hand-made cases") {
 }
 
 TEST_CASE("SplitLayer: gradients") {
+  check_allocates_nothing(split({"a", "b"}), {{20, 30, 80}});
+  check_gradients_within_net(net_around_two_tops(split({"a", "b"})));
   check_gradients_of(split({"a"}), {Shape{2, 3}});
   check_gradients_of(split({"a", "b"}), {Shape{2, 3, 4}});
   check_gradients_of(split({"a", "b", "c"}), {Shape{5}});

@@ -55,6 +55,7 @@ TEST_CASE("TileLayer: hand-made cases") {
 }
 
 TEST_CASE("TileLayer: gradients") {
+  check_allocates_nothing(tile({.tiles = 2}), {{20, 30, 80}});
   check_gradients_of(tile({.tiles = 3}), {Shape{2, 3, 4}});
   check_gradients_of(tile({.axis = 0, .tiles = 2}), {Shape{3, 5}});
   check_gradients_of(tile({.axis = -1, .tiles = 4}), {Shape{2, 3, 1}});
