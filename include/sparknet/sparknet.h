@@ -42,6 +42,7 @@
 #include "sparknet/layers/power.h"
 #include "sparknet/layers/rdd.h"
 #include "sparknet/layers/relu.h"
+#include "sparknet/layers/scale.h"
 #include "sparknet/layers/sigmoid.h"
 #include "sparknet/layers/softmax.h"
 #include "sparknet/layers/softmax_with_loss.h"
