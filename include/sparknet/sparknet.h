@@ -41,6 +41,7 @@
 #include "sparknet/layers/lrn.h"
 #include "sparknet/layers/pooling.h"
 #include "sparknet/layers/power.h"
+#include "sparknet/layers/prelu.h"
 #include "sparknet/layers/rdd.h"
 #include "sparknet/layers/relu.h"
 #include "sparknet/layers/scale.h"
