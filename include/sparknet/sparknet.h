@@ -39,6 +39,7 @@
 #include "sparknet/layers/inner_product.h"
 #include "sparknet/layers/log.h"
 #include "sparknet/layers/lrn.h"
+#include "sparknet/layers/mvn.h"
 #include "sparknet/layers/pooling.h"
 #include "sparknet/layers/power.h"
 #include "sparknet/layers/prelu.h"
