@@ -1,4 +1,5 @@
 #include <string>
+#include <utility>
 
 #include "tests/kernels_test.h"
 
@@ -231,7 +232,8 @@ TEST_CASE("batch normalisation") {
 TEST_CASE("normalisation of rows") {
   on_every_backend([](Backend& backend, auto zero) {
     using T = decltype(zero);
-    for (const auto& [rows, size] : {std::pair<Index, Index>{3, 5}, {1, 1}, {7, 67}, {300, 129}, {4, 9001}}) {
+    for (const auto& matrix : {std::pair<Index, Index>{3, 5}, {1, 1}, {7, 67}, {300, 129}, {4, 9001}}) {
+      const Index rows = matrix.first, size = matrix.second;
       for (const NormDivisor divisor : {NormDivisor::One, NormDivisor::Variance, NormDivisor::Deviation}) {
         for (const bool affine : {false, true}) {
           if (affine && divisor != NormDivisor::Variance) continue;
