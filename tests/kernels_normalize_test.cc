@@ -9,6 +9,7 @@ namespace {
 /// Channels wide and narrow, few and many, and enough elements for all threads.
 const std::vector<ChannelShape> kChannelShapes = {
     {2, 3, 5},
+    {40, 300, 4},
     {7, 67, 1},
     {3, 40, 33},
     {2, 2, 20001},

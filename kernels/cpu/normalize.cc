@@ -8,8 +8,9 @@ namespace {
 
 /// Elements below which waking the crew costs more than it saves.
 constexpr Index kWorth = 32 * 1024;
-/// Channels of one element that are worked on together.
-constexpr Index kBlock = 256;
+/// Up to this width neighbouring channels are worked on together, a block of so many elements at a time: the vectors
+/// lie across them.
+constexpr Index kNarrow = 16, kBlock = 256;
 constexpr Index kChannelUnit = 16;
 
 Index worth_of(Index elements) {
@@ -44,18 +45,22 @@ class BatchNormPlan final : public BatchNorm {
           const T shift = static_cast<T>(moments.mean), scale = static_cast<T>(take(c, moments.mean, moments.squares));
           for_rows(c, [&](Index at) { hot_.center(shape_.inner, shift, scale, from + at, to + at); });
         },
-        [&](Index c, Index width) {
+        [&](Index c, Index channels) {
+          const Index width = channels * shape_.inner;
           double mean[kBlock] = {}, squares[kBlock] = {};
           T shift[kBlock], scale[kBlock];
           for_rows(c, [&](Index at) {
             hot_.affine_backward_each(width, nullptr, nullptr, from + at, nullptr, nullptr, mean);
           });
-          for (Index i = 0; i < width; ++i) mean[i] /= n;
+          for_each(channels, [&](Index, Index begin, Index end) {
+            std::fill(mean + begin, mean + end, sum(mean + begin, mean + end) / n);
+          });
           for_rows(c, [&](Index at) { hot_.squares_each(width, mean, from + at, squares); });
-          for (Index i = 0; i < width; ++i) {
-            shift[i] = static_cast<T>(mean[i]);
-            scale[i] = static_cast<T>(take(c + i, mean[i], squares[i]));
-          }
+          for_each(channels, [&](Index k, Index begin, Index end) {
+            std::fill(shift + begin, shift + end, static_cast<T>(mean[begin]));
+            const double factor_of_channel = take(c + k, mean[begin], sum(squares + begin, squares + end));
+            std::fill(scale + begin, scale + end, static_cast<T>(factor_of_channel));
+          });
           for_rows(c, [&](Index at) { hot_.center_each(width, shift, scale, from + at, to + at); });
         });
     *factor = static_cast<T>(fade * static_cast<double>(*factor) + 1);
@@ -87,17 +92,18 @@ class BatchNormPlan final : public BatchNorm {
             hot_.norm_backward(args, mean, slope, scale, to + at);
           });
         },
-        [&](Index c, Index width) {
+        [&](Index c, Index channels) {
+          const Index width = channels * shape_.inner;
           double sums[kBlock] = {}, products[kBlock] = {};
           T mean[kBlock], slope[kBlock], scale[kBlock];
           for_rows(c, [&](Index at) {
             hot_.affine_backward_each(width, nullptr, values + at, top + at, nullptr, products, sums);
           });
-          for (Index i = 0; i < width; ++i) {
-            mean[i] = static_cast<T>(sums[i] / n);
-            slope[i] = static_cast<T>(products[i] / n);
-            scale[i] = static_cast<T>(scales[c + i]);
-          }
+          for_each(channels, [&](Index k, Index begin, Index end) {
+            std::fill(mean + begin, mean + end, static_cast<T>(sum(sums + begin, sums + end) / n));
+            std::fill(slope + begin, slope + end, static_cast<T>(sum(products + begin, products + end) / n));
+            std::fill(scale + begin, scale + end, static_cast<T>(scales[c + k]));
+          });
           for_rows(c, [&](Index at) {
             hot_.norm_backward_each(width, mean, slope, scale, values + at, top + at, to + at);
           });
@@ -120,9 +126,13 @@ class BatchNormPlan final : public BatchNorm {
           const T shift = shift_of(c), scale = scale_of(c);
           for_rows(c, [&](Index at) { hot_.center(shape_.inner, shift, scale, from + at, to + at); });
         },
-        [&](Index c, Index width) {
+        [&](Index c, Index channels) {
+          const Index width = channels * shape_.inner;
           T shift[kBlock], scale[kBlock];
-          for (Index i = 0; i < width; ++i) shift[i] = shift_of(c + i), scale[i] = scale_of(c + i);
+          for_each(channels, [&](Index k, Index begin, Index end) {
+            std::fill(shift + begin, shift + end, shift_of(c + k));
+            std::fill(scale + begin, scale + end, scale_of(c + k));
+          });
           for_rows(c, [&](Index at) { hot_.center_each(width, shift, scale, from + at, to + at); });
         });
   }
@@ -136,9 +146,12 @@ class BatchNormPlan final : public BatchNorm {
           const T scale = static_cast<T>(scales[c]);
           for_rows(c, [&](Index at) { hot_.scale(shape_.inner, scale, top + at, to + at); });
         },
-        [&](Index c, Index width) {
+        [&](Index c, Index channels) {
+          const Index width = channels * shape_.inner;
           T scale[kBlock];
-          for (Index i = 0; i < width; ++i) scale[i] = static_cast<T>(scales[c + i]);
+          for_each(channels, [&](Index k, Index begin, Index end) {
+            std::fill(scale + begin, scale + end, static_cast<T>(scales[c + k]));
+          });
           for_rows(c, [&](Index at) { hot_.multiply(width, scale, top + at, to + at); });
         });
   }
@@ -146,18 +159,31 @@ class BatchNormPlan final : public BatchNorm {
  private:
   double scale_for(double variance) const { return 1 / std::sqrt(variance + eps_); }
 
-  /// Calls one(channel) for each channel or, where a channel is one element wide, block(first channel, count) for at
-  /// most kBlock of them, on all threads.
+  /// Calls one(channel) for each channel or, where channels are narrow, block(first channel, count) for no more of them
+  /// than kBlock elements hold, on all threads.
   template <class One, class Block>
   void for_channels(One&& one, Block&& block) {
-    const Index unit = shape_.inner == 1 ? kChannelUnit : 1;
-    for_ranges(team_, shape_.channels, unit, worth_of(numbers_), [&](Index begin, Index end) {
-      if (shape_.inner == 1) {
-        for (Index c = begin; c < end; c += kBlock) block(c, std::min(kBlock, end - c));
+    const bool narrow = shape_.inner <= kNarrow;
+    for_ranges(team_, shape_.channels, narrow ? kChannelUnit : 1, worth_of(numbers_), [&](Index begin, Index end) {
+      if (narrow) {
+        const Index step = kBlock / shape_.inner;
+        for (Index c = begin; c < end; c += step) block(c, std::min(step, end - c));
       } else {
         for (Index c = begin; c < end; ++c) one(c);
       }
     });
+  }
+
+  /// Calls f(channel, begin, end) for each channel of a block, its elements being [begin, end) of the block's.
+  template <class F>
+  void for_each(Index channels, F&& f) const {
+    for (Index k = 0; k < channels; ++k) f(k, k * shape_.inner, (k + 1) * shape_.inner);
+  }
+
+  static double sum(const double* begin, const double* end) {
+    double total = 0;
+    while (begin < end) total += *begin++;
+    return total;
   }
 
   /// Calls f(first element of channel c) for each example.
