@@ -4,11 +4,19 @@
 #include <limits>
 
 #include "layer_test.h"
+#include "sparknet/layers/bias.h"
 #include "sparknet/layers/inner_product.h"
+#include "sparknet/layers/layer_norm.h"
+#include "sparknet/layers/prelu.h"
 #include "sparknet/layers/rdd.h"
 #include "sparknet/layers/scale.h"
 #include "sparknet/layers/softmax_with_loss.h"
 #include "sparknet/net.h"
+#include "sparknet/solver.h"
+#include "src/layers/common.h"
+#include "tests/count_allocations.h"
+#include "tests/nets.h"
+#include "tests/temp_dir.h"
 
 using namespace sparknet;
 using namespace sparknet::test;
@@ -220,6 +228,43 @@ TEST_CASE("BatchNormLayer: in a net, with the scale that follows it") {
     train.forward();
     reference.train(test.blob("ip"), 0.999, 1e-5);
   }
+}
+
+TEST_CASE("BatchNormLayer: a solver that decays weights leaves the statistics alone, and a snapshot keeps them") {
+  const NetParam net(
+      "net",
+      RDDLayer{"data", {8, 6}},
+      RDDLayer{"label", {8}},
+      InnerProductLayer{"ip", {"data"}, {.num_output = 5}},
+      BatchNormLayer{"norm", {"ip"}, {.moving_average_fraction = 0.5}},
+      ScaleLayer{"scale", {"norm"}, {.num_axes = 0, .bias = true}},
+      PReLULayer{"prelu", {"scale"}, {.channel_shared = true}},
+      LayerNormLayer{"layer_norm", {"prelu"}},
+      InnerProductLayer{"scores", {"layer_norm"}, {.num_output = 5}},
+      BiasLayer{"bias", {"scores"}},
+      SoftmaxWithLoss{"loss", {"bias", "label"}});
+  const SolverParam param{.base_lr = 0.1, .momentum = 0.9, .weight_decay = 0.1};
+  Solver solver(param, net, {.threads = 2});
+  solver.set_training_data(testing::random_examples(64, {6}, 2));
+  solver.step(3);
+  CHECK(element(solver.net().weights()["norm"].at(2), 0) == 1.75);
+  CHECK(solver.net().weights()["scale"].at(0).shape() == Shape());
+  CHECK(element(solver.net().weights()["scale"].at(0), 0) != 1);
+  CHECK(element(solver.net().weights()["prelu"].at(0), 0) != 0.25);
+
+  const std::size_t before = allocations();
+  solver.step(3);
+  CHECK(allocations() == before);
+
+  const TempDir dir;
+  solver.snapshot(dir / "snap");
+  Solver other(param, net, {.threads = 2});
+  other.set_training_data(testing::random_examples(64, {6}, 2));
+  other.restore(dir / "snap");
+  CHECK(other.net().weights() == solver.net().weights());
+  solver.step(2);
+  other.step(2);
+  CHECK(other.net().weights() == solver.net().weights());
 }
 
 TEST_CASE("BatchNormLayer: messages") {
