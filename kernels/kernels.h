@@ -200,6 +200,107 @@ constexpr MapOperand slope_operand(const Map& map) {
   return MapOperand::X;
 }
 
+/// x[outer][channels][inner], where one number of an operand goes with a whole channel.
+struct ChannelShape {
+  Index outer, channels, inner;
+};
+
+/// The pointers of a backward pass of Channels.
+struct ChannelGradients {
+  /// May be null where dfactor is.
+  const void* x;
+  /// Scale or slope; null for a scale of 1.
+  const void* factor;
+  const void* dy;
+  /// Overwritten; null where nobody needs it.
+  void* dx;
+  /// Null where they do not learn.
+  void* dfactor;
+  void* dbias;
+  bool accumulate_factor, accumulate_bias;
+};
+
+/// Arithmetic with one number, or two, for each channel. y may be x and dx may be dy.
+class Channels {
+ public:
+  virtual ~Channels() = default;
+  /// Of a backward pass.
+  virtual std::size_t scratch_bytes() const = 0;
+  /// y = scale[c] * x + bias[c]; without a scale it is 1, without a bias 0.
+  virtual void affine(const void* x, const void* scale, const void* bias, void* y) = 0;
+  virtual void affine_backward(const ChannelGradients& args, void* scratch) = 0;
+  /// y = x > 0 ? x : slope[c] * x
+  virtual void prelu(const void* x, const void* slope, void* y) = 0;
+  /// There is no dbias, and x is read.
+  virtual void prelu_backward(const ChannelGradients& args, void* scratch) = 0;
+};
+
+/// What a batch normalisation keeps of the batches it has seen: sums of means and of variances, one for each channel,
+/// and the one number that they are to be divided by.
+struct RunningMoments {
+  void* mean;
+  void* variance;
+  void* factor;
+};
+
+/// y = (x - mean[c]) / sqrt(variance[c] + eps), over x[outer][channels][inner]. Ioffe and Szegedy 2015, without scale
+/// and shift. y may be x and dx may be dy.
+class BatchNorm {
+ public:
+  virtual ~BatchNorm() = default;
+  /// Bytes of the state that forward leaves for backward.
+  virtual std::size_t state_bytes() const = 0;
+  /// By the moments of this batch of n numbers for each channel, which the running ones take in:
+  ///   mean = fade * mean + m;  variance = fade * variance + v * n / (n - 1);  factor = fade * factor + 1
+  virtual void forward(const void* x, double fade, const RunningMoments& running, void* y, void* state) = 0;
+  virtual void backward(const void* y, const void* state, const void* dy, void* dx) = 0;
+  /// By the running moments, which are 0 where the factor is.
+  virtual void forward_by_running(const void* x, const RunningMoments& running, void* y, void* state) = 0;
+  virtual void backward_by_running(const void* state, const void* dy, void* dx) = 0;
+};
+
+enum class NormDivisor : std::uint8_t {
+  One,
+  Variance,   // sqrt(variance + eps)
+  Deviation,  // sqrt(variance) + eps
+};
+
+struct LayerNormShape {
+  Index rows, size;
+  NormDivisor divisor = NormDivisor::Variance;
+  double eps = 1e-5;
+  /// y = gamma[i] * (x - mean) / divisor + beta[i] instead of (x - mean) / divisor.
+  bool affine = false;
+};
+
+/// The pointers of a backward pass of a LayerNorm.
+struct LayerNormGradients {
+  /// x where the plan is affine, else y; not read where it is not affine and its divisor is One.
+  const void* operand;
+  const void* gamma;
+  const void* dy;
+  /// Overwritten; null where nobody needs it.
+  void* dx;
+  /// Null where they do not learn.
+  void* dgamma;
+  void* dbeta;
+  bool accumulate;
+};
+
+/// Every row of x[rows][size] less its mean, by its own standard deviation. Ba, Kiros and Hinton 2016. y may be x and
+/// dx may be dy.
+class LayerNorm {
+ public:
+  virtual ~LayerNorm() = default;
+  /// Bytes of the state that forward leaves for backward.
+  virtual std::size_t state_bytes() const = 0;
+  /// Of a backward pass.
+  virtual std::size_t scratch_bytes() const = 0;
+  /// gamma and beta are null where the plan is not affine.
+  virtual void forward(const void* x, const void* gamma, const void* beta, void* y, void* state) = 0;
+  virtual void backward(const LayerNormGradients& args, const void* state, void* scratch) = 0;
+};
+
 enum class UpdateKind : std::uint8_t { Sgd, Nesterov, RmsProp, AdaDelta, Adam };
 
 /// One pass of an update rule. With r = l1 ? sign(w) : w and g' = gradient_scale * g + decay * r:
@@ -242,6 +343,9 @@ class Backend {
   virtual std::unique_ptr<Linear> inner_product(DType, const InnerProductShape&, Activation) = 0;
   virtual std::unique_ptr<Pooling> pooling(DType, const PoolingShape&, PoolMethod) = 0;
   virtual std::unique_ptr<Lrn> lrn(DType, const LrnShape&) = 0;
+  virtual std::unique_ptr<Channels> channels(DType, const ChannelShape&) = 0;
+  virtual std::unique_ptr<BatchNorm> batch_norm(DType, const ChannelShape&, double eps) = 0;
+  virtual std::unique_ptr<LayerNorm> layer_norm(DType, const LayerNormShape&) = 0;
 
   // x and y, or dy and dx, may be the same memory in the element-wise calls.
 

@@ -7,11 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/channels.h"
 #include "kernels/cpu/eltwise.h"
 #include "kernels/cpu/engine.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/map.h"
 #include "kernels/cpu/move.h"
+#include "kernels/cpu/normalize.h"
 #include "kernels/cpu/softmax.h"
 
 namespace sparknet::kernels {
@@ -64,6 +66,15 @@ class CpuBackend final : public Backend {
     return make_pooling(engine_, dtype, shape, method);
   }
   std::unique_ptr<Lrn> lrn(DType dtype, const LrnShape& shape) override { return make_lrn(engine_, dtype, shape); }
+  std::unique_ptr<Channels> channels(DType dtype, const ChannelShape& shape) override {
+    return make_channels(engine_, dtype, shape);
+  }
+  std::unique_ptr<BatchNorm> batch_norm(DType dtype, const ChannelShape& shape, double eps) override {
+    return make_batch_norm(engine_, dtype, shape, eps);
+  }
+  std::unique_ptr<LayerNorm> layer_norm(DType dtype, const LayerNormShape& shape) override {
+    return make_layer_norm(engine_, dtype, shape);
+  }
 
   void relu(DType dtype, Index count, double negative_slope, const void* x, void* y) override {
     ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {

@@ -113,6 +113,26 @@ struct UpdateRange {
   T momentum, gain, momentum2, gain2, delta, shrink;
 };
 
+struct Sums {
+  double first, second;
+};
+
+/// The number of elements, their mean, and the sum of the squares of their distances from it.
+struct Moments {
+  double count, mean, squares;
+};
+
+/// A piece of a row on the way back through a normalisation. With h = (v - shift) * factor and g = dy * gamma, or dy
+/// without gamma:
+template <class T>
+struct NormArgs {
+  Index count;
+  const T* v;
+  T shift, factor;
+  const T* gamma;
+  const T* dy;
+};
+
 struct DropoutKey {
   uint64_t seed, sequence;
   /// A word below it keeps its element.
@@ -170,6 +190,39 @@ struct HotTable {
   void (*rmsprop)(const UpdateRange<T>&);
   void (*adadelta)(const UpdateRange<T>&);
   void (*adam)(const UpdateRange<T>&);
+
+  /// y = scale * x + bias; `each`: with one scale and one bias for each element, of which one may be null.
+  void (*affine)(Index count, T scale, T bias, const T* x, T* y);
+  void (*affine_each)(Index count, const T* scale, const T* bias, const T* x, T* y);
+  /// The sums of dy * x and of dy; dx = scale * dy, unless it is null. `each`: products[i] += dy * x, sums[i] += dy;
+  /// null for a scale of 1 and for what is not wanted.
+  Sums (*affine_backward)(Index count, T scale, const T* x, const T* dy, T* dx);
+  void (*affine_backward_each)(
+      Index count, const T* scale, const T* x, const T* dy, T* dx, double* products, double* sums);
+  /// y = x > 0 ? x : slope * x; with one slope it is relu.
+  void (*prelu_each)(Index count, const T* slope, const T* x, T* y);
+  /// The sum of dy * x where x is not above 0; dx, unless it is null. `each`: products[i] += that, unless null.
+  double (*prelu_backward)(Index count, T slope, const T* x, const T* dy, T* dx);
+  void (*prelu_backward_each)(Index count, const T* slope, const T* x, const T* dy, T* dx, double* products);
+
+  /// Takes the elements in.
+  void (*moments)(Index count, const T* x, Moments* total);
+  /// squares[i] += (x - mean[i])^2
+  void (*squares_each)(Index count, const double* mean, const T* x, double* squares);
+  /// y = (x - shift) * factor
+  void (*center)(Index count, T shift, T factor, const T* x, T* y);
+  void (*center_each)(Index count, const T* shift, const T* factor, const T* x, T* y);
+  /// y = (x - shift) * factor * gamma + beta
+  void (*center_affine)(Index count, T shift, T factor, const T* gamma, const T* beta, const T* x, T* y);
+  /// The sums of g and of g * h.
+  Sums (*norm_sums)(const NormArgs<T>&);
+  /// dgamma[i] += dy * h, dbeta[i] += dy
+  void (*norm_learned)(const NormArgs<T>&, double* dgamma, double* dbeta);
+  /// dx = scale * (g - mean - slope * h)
+  void (*norm_backward)(const NormArgs<T>&, T mean, T slope, T scale, T* dx);
+  /// dx = scale * (dy - mean - slope * y)
+  void (*norm_backward_each)(
+      Index count, const T* mean, const T* slope, const T* scale, const T* y, const T* dy, T* dx);
 
   /// Multiply-adds on registers alone: 2 * lanes * steps * peak_chains operations. The result is to be looked at.
   T (*peak)(Index steps);

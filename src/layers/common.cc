@@ -10,6 +10,10 @@ void require_finite(std::string_view option, double value) {
   require(std::isfinite(value), "option .{} must be finite, not {}", option, value);
 }
 
+void require_eps(double eps) {
+  require(eps >= 0 && std::isfinite(eps), "option .eps must be finite and not below 0, not {}", eps);
+}
+
 void require_num_output(Dim num_output) {
   require(num_output != 0, "option .num_output is required");
   require(num_output > 0, "option .num_output must be positive, not {}", num_output);

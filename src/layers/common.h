@@ -22,6 +22,8 @@ void require(bool ok, fmt::format_string<First, Rest...> why, First&& first, Res
 
 /// Refuses infinity and what is not a number.
 void require_finite(std::string_view option, double value);
+/// Refuses what is below 0, infinite or not a number.
+void require_eps(double eps);
 /// Refuses a number of outputs that is missing or negative.
 void require_num_output(Dim num_output);
 /// Refuses a kernel that is missing or negative.

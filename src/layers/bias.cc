@@ -1,0 +1,55 @@
+#include "sparknet/layers/bias.h"
+
+#include "src/layers/channels.h"
+#include "src/layers/common.h"
+
+namespace sparknet {
+namespace {
+
+class RunningBias final : public Layer {
+ public:
+  explicit RunningBias(const BiasOptions& options) : options_(options) {}
+
+  void setup(LayerSetup& setup) override {
+    const Shape bias = operand_shape(options_.axis, options_.num_axes, setup.bottom());
+    learned_ = setup.bottom().size() == 1;
+    if (learned_) setup.param("bias", bias, options_.filler, options_.lr_mult, options_.decay_mult);
+    plan_ = setup.backend().channels(setup.dtype(), channels_of(options_.axis, setup.bottom()[0], bias));
+    setup.scratch(plan_->scratch_bytes());
+    setup.backward_reads(false, false);
+    setup.in_place();
+  }
+
+  void forward(LayerIO& io) override {
+    const Tensor& bias = learned_ ? io.param(0) : io.bottom(1);
+    plan_->affine(io.bottom().raw(), nullptr, bias.raw(), io.top().raw());
+  }
+
+  void backward(LayerIO& io) override {
+    Tensor &dx = io.bottom_diff(), &dbias = learned_ ? io.param_diff(0) : io.bottom_diff(1);
+    kernels::ChannelGradients args = {};
+    args.dy = io.top_diff().raw();
+    args.dx = dx.raw() == args.dy ? nullptr : dx.raw();
+    args.dbias = dbias.raw();
+    args.accumulate_bias = learned_ && io.accumulate();
+    if (args.dx || args.dbias) plan_->affine_backward(args, io.scratch());
+  }
+
+ private:
+  BiasOptions options_;
+  bool learned_ = true;
+  std::unique_ptr<kernels::Channels> plan_;
+};
+
+}  // namespace
+
+Shape BiasLayer::infer(std::span<const Shape> in) const {
+  operand_shape(options.axis, options.num_axes, in);
+  return in[0];
+}
+
+std::unique_ptr<Layer> BiasLayer::make() const {
+  return std::make_unique<RunningBias>(options);
+}
+
+}  // namespace sparknet
