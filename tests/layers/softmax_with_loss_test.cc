@@ -4,6 +4,9 @@
 #include <limits>
 
 #include "loss_test.h"
+#include "sparknet/layers/euclidean_loss.h"
+#include "sparknet/layers/inner_product.h"
+#include "sparknet/layers/rdd.h"
 
 using namespace sparknet;
 using namespace sparknet::test;
@@ -150,6 +153,19 @@ TEST_CASE("SoftmaxWithLoss: gradients") {
       }
   check_gradients_of(loss({.axis = -1}), {Shape{2, 2, 5}, numbers({2, 2}, {0, 4, 2, 2})});
   check_gradients_of(loss({.axis = 0}), {Shape{5, 4}, labels});
+}
+
+TEST_CASE("SoftmaxWithLoss: another loss may learn from the probabilities") {
+  const NetParam net(
+      "Both",
+      RDDLayer{"data", {4, 3}},
+      RDDLayer{"label", {4}},
+      RDDLayer{"target", {4, 5}},
+      InnerProductLayer{"ip", {"data"}, {.num_output = 5, .weight_filler = Filler::gaussian(0, 1)}},
+      with_probabilities(SoftmaxWithLoss{"loss", {"ip", "label"}}),
+      EuclideanLoss{"distance", {"prob", "target"}});
+  const GradientReport report = check_gradients(net, {{"label", numbers({4}, {0, 4, 2, 2})}});
+  CHECK_MESSAGE(report.passed, report.text);
 }
 
 TEST_CASE("SoftmaxWithLoss: what it declares") {
