@@ -45,6 +45,7 @@
 #include "sparknet/layers/rdd.h"
 #include "sparknet/layers/relu.h"
 #include "sparknet/layers/sigmoid.h"
+#include "sparknet/layers/sigmoid_cross_entropy_loss.h"
 #include "sparknet/layers/softmax.h"
 #include "sparknet/layers/softmax_with_loss.h"
 #include "sparknet/layers/swish.h"
