@@ -28,6 +28,7 @@
 #include "sparknet/layers/bnll.h"
 #include "sparknet/layers/clip.h"
 #include "sparknet/layers/concat.h"
+#include "sparknet/layers/contrastive_loss.h"
 #include "sparknet/layers/convolution.h"
 #include "sparknet/layers/dropout.h"
 #include "sparknet/layers/eltwise.h"
