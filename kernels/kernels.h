@@ -120,13 +120,54 @@ struct SoftmaxShape {
 };
 
 struct LossResult {
-  /// The sum of -log p(label) over the examples that count.
+  /// Over the examples that count; of -log p(label) for softmax_loss.
   double sum = 0;
   /// How many examples count: all, less those with the ignored label.
   Index valid = 0;
   /// The first example (0 <= i < outer * inner) whose label is no integer in [0, classes), or -1; then nothing else
-  /// holds.
+  /// holds. For Contrastive and ContrastiveSquares only NaN is no label, and for SigmoidCrossEntropy all are good.
   Index bad_label = -1;
+};
+
+/// Losses of an array x[outer][classes][inner] and a label for each [outer][inner].
+enum class LossKind : std::uint8_t {
+  // x is the difference of two feature vectors, [pairs][features][1], and the whole part of a label tells whether they
+  // belong together: |x|^2 where it is not 0, and otherwise
+  Contrastive,         // max(margin - |x|, 0)^2, where the gradient is divided by |x| + 1e-4 instead of |x|
+  ContrastiveSquares,  // max(margin - |x|^2, 0)
+  // The sum over the classes of m = max(1 - x, 0) for the label's, max(1 + x, 0) for the others; or of m^2.
+  Hinge,
+  HingeSquares,
+  // x is softmax(scores), of which the gradient is taken: the sum over the classes of -matrix[label][class] * log(x).
+  Infogain,
+  // -log(x[label])
+  Logistic,
+  // x and labels, which are targets here, have the same size: log(1 + e^x) - target * x. A target is ignored by its
+  // whole part.
+  SigmoidCrossEntropy,
+  // x is softmax(scores), of which the gradient is taken: -log(x[label]), where every class is the label by
+  // smoothing / classes and the label itself by 1 - smoothing more.
+  SmoothSoftmax,
+};
+
+/// The least probability that Infogain and Logistic take a logarithm of.
+constexpr double kLeastProbability = 1e-20;
+
+struct LossPass {
+  LossKind kind;
+  SoftmaxShape shape = {};
+  const void* x = nullptr;
+  const void* labels = nullptr;
+  /// Labels of this value do not count; not for Contrastive and ContrastiveSquares.
+  bool has_ignore = false;
+  Index ignore = 0;
+  /// Infogain: [classes][classes].
+  const void* matrix = nullptr;
+  /// SmoothSoftmax: read by the forward pass alone.
+  const void* scores = nullptr;
+  double smoothing = 0;
+  /// Contrastive and ContrastiveSquares.
+  double margin = 0;
 };
 
 enum class EltwiseOp : std::uint8_t { Sum, Product, Max };
@@ -373,6 +414,11 @@ class Backend {
   virtual void softmax_loss_backward(
       DType, const SoftmaxShape&, const void* prob, const void* labels, bool has_ignore, Index ignore, double scale,
       void* dx) = 0;
+
+  /// Of each thread's examples, and then the sum of those.
+  virtual LossResult loss(DType, const LossPass&) = 0;
+  /// dx = scale * the gradient of the sum, and 0 where a label is ignored.
+  virtual void loss_backward(DType, const LossPass&, double scale, void* dx) = 0;
 
   /// y = op over `inputs` arrays; `coeff` (one for each input) is read for Sum only.
   virtual void eltwise(

@@ -234,6 +234,39 @@ TEST_CASE("softmax loss") {
   });
 }
 
+TEST_CASE("losses of labels, on any number of threads") {
+  const SoftmaxShape s{700, 9, 2};
+  const auto examples = static_cast<std::size_t>(s.outer * s.inner), count = examples * 9;
+  on_every_backend([&](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    auto x = random_array<T>(count, 1, 0.1, 0.9);
+    const auto scores = random_array<T>(count, 2), matrix = random_array<T>(81, 3);
+    for (const LossKind kind :
+         {LossKind::Hinge, LossKind::HingeSquares, LossKind::Infogain, LossKind::Logistic, LossKind::SmoothSoftmax}) {
+      Array<T> labels(examples), dx(count), again(count);
+      for (std::size_t i = 0; i < examples; ++i) labels[i] = static_cast<T>(i % 10 == 0 ? 99 : i % 9);
+      LossPass pass{kind, s, x.data(), labels.data(), true, 99, matrix.data(), scores.data(), 0.25};
+      const LossResult loss = backend.loss(kType<T>, pass);
+      CHECK(loss.bad_label == -1);
+      CHECK(loss.valid == s.outer * s.inner * 9 / 10);
+      CHECK(loss.sum == backend.loss(kType<T>, pass).sum);
+      backend.loss_backward(kType<T>, pass, 0.5, dx.data());
+      backend.loss_backward(kType<T>, pass, 0.5, again.data());
+      CHECK(same_bits(dx, again));
+
+      const auto alone = make_cpu_backend(1, Isa::Portable);
+      CHECK(std::abs(loss.sum - alone->loss(kType<T>, pass).sum) < 1e-12 * std::abs(loss.sum));
+      alone->loss_backward(kType<T>, pass, 0.5, again.data());
+      CHECK(same_bits(dx, again));
+
+      labels[650] = T(9), labels[1200] = static_cast<T>(kNan);
+      CHECK(backend.loss(kType<T>, pass).bad_label == 650);
+      labels[1] = T(-1);
+      CHECK(backend.loss(kType<T>, pass).bad_label == 1);
+    }
+  });
+}
+
 TEST_CASE("eltwise") {
   on_every_backend([](Backend& backend, auto zero) {
     using T = decltype(zero);

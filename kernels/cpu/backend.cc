@@ -11,6 +11,7 @@
 #include "kernels/cpu/eltwise.h"
 #include "kernels/cpu/engine.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/loss.h"
 #include "kernels/cpu/map.h"
 #include "kernels/cpu/move.h"
 #include "kernels/cpu/normalize.h"
@@ -41,7 +42,8 @@ class CpuBackend final : public Backend {
         description_(
             std::string("cpu ") + isa_name(isa) + ", " + std::to_string(threads) +
             (threads == 1 ? " thread" : " threads")),
-        partial_(static_cast<std::size_t>(threads)) {}
+        partial_(static_cast<std::size_t>(threads)),
+        loss_parts_(static_cast<std::size_t>(threads)) {}
 
   int threads() const override { return engine_.team.size(); }
   const char* description() const override { return description_.c_str(); }
@@ -158,6 +160,20 @@ class CpuBackend final : public Backend {
           ignore,
           static_cast<T>(scale),
           out<T>(dx));
+    });
+  }
+
+  LossResult loss(DType dtype, const LossPass& pass) override {
+    return with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      return cpu::loss<T>(engine_, pass, loss_parts_.data());
+    });
+  }
+
+  void loss_backward(DType dtype, const LossPass& pass, double scale, void* dx) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::loss_backward(engine_, pass, static_cast<T>(scale), out<T>(dx));
     });
   }
 
@@ -278,8 +294,9 @@ class CpuBackend final : public Backend {
 
   Engine engine_;
   std::string description_;
-  /// One number from each thread.
+  /// What each thread found.
   std::vector<double> partial_;
+  std::vector<LossResult> loss_parts_;
 };
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/cpu/labels.h"
+
 namespace sparknet::kernels::cpu {
 namespace {
 
@@ -17,19 +19,6 @@ void for_distributions(Engine& engine, const SoftmaxShape& shape, F&& f) {
   for_ranges(engine.team, shape.outer * shape.inner, 1, worth, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) f(i / shape.inner * shape.classes * shape.inner + i % shape.inner, i);
   });
-}
-
-enum class Label { Good, Ignored, Bad };
-
-/// Reads a label; `number` holds only for Good.
-template <class T>
-Label read_label(T label, Index classes, bool has_ignore, Index ignore, Index& number) {
-  const double value = static_cast<double>(label);
-  if (has_ignore && value == static_cast<double>(ignore)) return Label::Ignored;
-  // NaN fails the first comparison.
-  if (!(value >= 0 && value < static_cast<double>(classes)) || value != std::floor(value)) return Label::Bad;
-  number = static_cast<Index>(value);
-  return Label::Good;
 }
 
 }  // namespace

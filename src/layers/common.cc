@@ -57,27 +57,6 @@ kernels::SoftmaxShape classes_along(Dim axis, const Shape& scores) {
   return {scores.count(0, classes), scores[classes], scores.count(classes + 1)};
 }
 
-void require_labels(Dim axis, const Shape& scores, const Shape& labels) {
-  const auto [outer, classes, inner] = classes_along(axis, scores);
-  const Dim examples = axis_of(axis, scores) == 0 ? inner : scores[0];
-  const Dim labelled = labels.empty() ? 1 : labels[0];
-  require(examples == labelled, "the scores hold {} examples and the labels {}", examples, labelled);
-  const Dim wanted = outer * inner / examples, given = labels.count(1);
-  require(wanted == given || wanted != 1, "expects one label for each example, not {}", given);
-  require(wanted == given, "expects {} labels for each example, not {}", wanted, given);
-}
-
-void refuse_label(const Tensor& labels, Dim index, Dim classes) {
-  const Dim per_example = labels.shape().count(1);
-  const std::string position = per_example == 1 ? "" : fmt::format("at position {} ", index % per_example);
-  throw BadInput(fmt::format(
-      "the label of example {} {}is {} and there are {} classes",
-      index / per_example,
-      position,
-      element(labels, index),
-      classes));
-}
-
 double element(const Tensor& tensor, Dim index) {
   return dispatch(tensor.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;

@@ -1,6 +1,6 @@
 #pragma once
 
-// What several layers need: checks of options and shapes, and the labels of a classifier.
+// What several layers need: checks of options and shapes.
 
 #include <fmt/format.h>
 
@@ -40,10 +40,6 @@ std::size_t axis_of(Dim axis, const Shape& shape);
 
 /// The scores of a classifier, cut at the axis of the classes.
 kernels::SoftmaxShape classes_along(Dim axis, const Shape& scores);
-/// Refuses labels that are not one for each distribution of the scores.
-void require_labels(Dim axis, const Shape& scores, const Shape& labels);
-/// Refuses the label with number `index` of all labels.
-[[noreturn]] void refuse_label(const Tensor& labels, Dim index, Dim classes);
 
 /// An element of a dense tensor of any type, as a double.
 double element(const Tensor& tensor, Dim index);

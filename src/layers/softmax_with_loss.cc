@@ -1,9 +1,7 @@
 #include "sparknet/layers/softmax_with_loss.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "src/layers/common.h"
+#include "src/layers/loss.h"
 
 namespace sparknet {
 namespace {
@@ -13,73 +11,73 @@ class RunningSoftmaxWithLoss final : public Layer {
   explicit RunningSoftmaxWithLoss(const SoftmaxWithLossOptions& options) : options_(options) {}
 
   void setup(LayerSetup& setup) override {
-    const Shape& scores = setup.bottom()[0];
-    shape_ = classes_along(options_.axis, scores);
-    setup.state(static_cast<std::size_t>(scores.count()) * size_of(setup.dtype()));
-    setup.backward_reads(true, false);
+    softmax_.setup(setup, options_.axis);
     setup.no_gradient(1);
     setup.loss(options_.loss_weight);
   }
 
   void forward(LayerIO& io) override {
-    io.backend().softmax(io.dtype(), shape_, io.bottom(0).raw(), io.state());
-    const kernels::LossResult loss = io.backend().softmax_loss(
-        io.dtype(),
-        shape_,
-        io.state(),
-        io.bottom(1).raw(),
-        options_.ignore_label.has_value(),
-        options_.ignore_label.value_or(0));
-    if (loss.bad_label >= 0) refuse_label(io.bottom(1), loss.bad_label, shape_.classes);
-    divisor_ = divisor(loss.valid);
+    softmax_.forward(io);
+    const kernels::LossResult loss = options_.label_smoothing != 0 ? io.backend().loss(io.dtype(), smooth_pass(io))
+                                                                   : io.backend().softmax_loss(
+                                                                         io.dtype(),
+                                                                         softmax_.shape(),
+                                                                         softmax_.probabilities(io),
+                                                                         io.bottom(1).raw(),
+                                                                         options_.ignore_label.has_value(),
+                                                                         options_.ignore_label.value_or(0));
+    const auto [outer, classes, inner] = softmax_.shape();
+    if (loss.bad_label >= 0) refuse_label(io.bottom(1), loss.bad_label, classes);
+    divisor_ = divisor(options_.normalization, outer, outer * inner, loss.valid);
     io.top().fill(loss.sum / divisor_);
   }
 
   void backward(LayerIO& io) override {
     if (!io.needs_bottom_diff()) return;
-    io.backend().softmax_loss_backward(
-        io.dtype(),
-        shape_,
-        io.state(),
-        io.bottom(1).raw(),
-        options_.ignore_label.has_value(),
-        options_.ignore_label.value_or(0),
-        element(io.top_diff(), 0) / divisor_,
-        io.bottom_diff().raw());
+    const double scale = element(io.top_diff(), 0) / divisor_;
+    if (options_.label_smoothing != 0)
+      io.backend().loss_backward(io.dtype(), smooth_pass(io), scale, io.bottom_diff().raw());
+    else
+      io.backend().softmax_loss_backward(
+          io.dtype(),
+          softmax_.shape(),
+          softmax_.probabilities(io),
+          io.bottom(1).raw(),
+          options_.ignore_label.has_value(),
+          options_.ignore_label.value_or(0),
+          scale,
+          io.bottom_diff().raw());
+    softmax_.add_gradient_of_top(io);
   }
 
  private:
-  double divisor(kernels::Index valid) const {
-    switch (options_.normalization) {
-      case Normalization::Full: return static_cast<double>(shape_.outer * shape_.inner);
-      case Normalization::Valid: return static_cast<double>(std::max<kernels::Index>(valid, 1));
-      case Normalization::BatchSize: return static_cast<double>(shape_.outer);
-      case Normalization::None: break;
-    }
-    return 1;
+  kernels::LossPass smooth_pass(LayerIO& io) const {
+    kernels::LossPass pass{kernels::LossKind::SmoothSoftmax, softmax_.shape()};
+    pass.x = softmax_.probabilities(io);
+    pass.labels = io.bottom(1).raw();
+    pass.has_ignore = options_.ignore_label.has_value();
+    pass.ignore = options_.ignore_label.value_or(0);
+    pass.scores = io.bottom(0).raw();
+    pass.smoothing = options_.label_smoothing;
+    return pass;
   }
 
   SoftmaxWithLossOptions options_;
-  kernels::SoftmaxShape shape_{};
+  InnerSoftmax softmax_;
   double divisor_ = 1;
 };
 
 }  // namespace
 
-std::string to_text(Normalization value) {
-  switch (value) {
-    case Normalization::Full: return "Normalization::Full";
-    case Normalization::Valid: return "Normalization::Valid";
-    case Normalization::BatchSize: return "Normalization::BatchSize";
-    case Normalization::None: return "Normalization::None";
-  }
-  return {};
-}
-
-Shape SoftmaxWithLoss::infer(std::span<const Shape> in) const {
-  require(std::isfinite(options.loss_weight), "option .loss_weight must be finite, not {}", options.loss_weight);
+std::vector<Shape> SoftmaxWithLoss::infer(std::span<const Shape> in, std::size_t tops) const {
+  require_loss_weight(options.loss_weight);
+  require(
+      options.label_smoothing >= 0 && options.label_smoothing <= 1,
+      "option .label_smoothing must be from 0 to 1, not {}",
+      options.label_smoothing);
+  require_one_or_two_tops(tops);
   require_labels(options.axis, in[0], in[1]);
-  return {1};
+  return tops == 1 ? std::vector{Shape{1}} : std::vector{Shape{1}, in[0]};
 }
 
 std::unique_ptr<Layer> SoftmaxWithLoss::make() const {

@@ -25,7 +25,8 @@ struct AccuracyOptions {
 /// The share of the labels that a classifier gets right, 0 where no label counts. Caffe's Accuracy, with its rule for
 /// ties: a label is right where fewer than `top_k` other classes score as high as the label's or higher, so that a net
 /// that gives all classes the same score gets nothing right. No gradient.
-/// Scores and labels as for SoftmaxWithLoss -> [1].
+/// Scores and labels as for SoftmaxWithLoss -> [1]. A second top, [classes], is the share of each class's labels, 0 for
+/// a class without any.
 ///
 ///     AccuracyLayer{"accuracy", {"ip2", "label"}, {}, Include::Test}
 struct AccuracyLayer {
@@ -37,7 +38,7 @@ struct AccuracyLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return bottom.names(); }
-  Shape infer(std::span<const Shape> in) const;
+  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
   std::unique_ptr<Layer> make() const;
   bool operator==(const AccuracyLayer&) const = default;
 };

@@ -1,13 +1,9 @@
 #pragma once
 
+#include "sparknet/layers/normalization.h"
 #include "sparknet/net_param.h"
 
 namespace sparknet {
-
-/// What a sum over labels is divided by: all labels, those that are not ignored, the examples of the batch, or 1.
-enum class Normalization : std::uint8_t { Full, Valid, BatchSize, None };
-/// "Normalization::Valid"
-std::string to_text(Normalization value);
 
 struct SoftmaxWithLossOptions {
   /// Labels of this value, which may be outside of the classes, add nothing to the loss and have no gradient.
@@ -15,6 +11,9 @@ struct SoftmaxWithLossOptions {
   Normalization normalization = Normalization::Valid;
   /// The axis of the classes; a negative one counts from the end.
   Dim axis = 1;
+  /// The share of a label that is given to all classes alike, from 0 to 1: the target is 1 - label_smoothing more at
+  /// the label than label_smoothing / classes everywhere. Not in Caffe. Szegedy et al. 2016.
+  double label_smoothing = 0;
   double loss_weight = 1;
 
   bool operator==(const SoftmaxWithLossOptions&) const = default;
@@ -24,6 +23,7 @@ struct SoftmaxWithLossOptions {
     visit("ignore_label", &O::ignore_label);
     visit("normalization", &O::normalization);
     visit("axis", &O::axis);
+    visit("label_smoothing", &O::label_smoothing);
     visit("loss_weight", &O::loss_weight);
   }
 };
@@ -31,7 +31,8 @@ struct SoftmaxWithLossOptions {
 /// The loss of a classifier: the mean of -log(softmax(scores)[label]). Caffe's SoftmaxWithLoss.
 /// Scores [N, classes] and labels [N] or [N, 1] -> [1]; or scores [N, classes, H, W] and a label for each pixel,
 /// [N, H, W] or [N, 1, H, W]. Labels are whole numbers from 0 to classes - 1 in a blob of the net's dtype; any other is
-/// a BadInput. Where no label counts, the divisor of the mean is 1.
+/// a BadInput. Where no label counts, the divisor of the mean is 1. A second top, of the shape of the scores, is
+/// softmax(scores) (whose gradient counts, which Caffe drops).
 ///
 ///     SoftmaxWithLoss{"loss", {"ip2", "label"}}
 struct SoftmaxWithLoss {
@@ -43,7 +44,7 @@ struct SoftmaxWithLoss {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return bottom.names(); }
-  Shape infer(std::span<const Shape> in) const;
+  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
   std::unique_ptr<Layer> make() const;
   bool operator==(const SoftmaxWithLoss&) const = default;
 };
