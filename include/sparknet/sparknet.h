@@ -40,6 +40,7 @@
 #include "sparknet/layers/pooling.h"
 #include "sparknet/layers/power.h"
 #include "sparknet/layers/rdd.h"
+#include "sparknet/layers/reduction.h"
 #include "sparknet/layers/relu.h"
 #include "sparknet/layers/sigmoid.h"
 #include "sparknet/layers/softmax.h"
