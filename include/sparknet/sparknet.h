@@ -25,6 +25,7 @@
 #include "sparknet/layer.h"
 #include "sparknet/layers/absval.h"
 #include "sparknet/layers/accuracy.h"
+#include "sparknet/layers/argmax.h"
 #include "sparknet/layers/bnll.h"
 #include "sparknet/layers/clip.h"
 #include "sparknet/layers/concat.h"
