@@ -33,6 +33,7 @@
 #include "sparknet/layers/dropout.h"
 #include "sparknet/layers/eltwise.h"
 #include "sparknet/layers/elu.h"
+#include "sparknet/layers/embed.h"
 #include "sparknet/layers/exp.h"
 #include "sparknet/layers/gelu.h"
 #include "sparknet/layers/inner_product.h"
