@@ -39,6 +39,7 @@
 #include "sparknet/layers/inner_product.h"
 #include "sparknet/layers/log.h"
 #include "sparknet/layers/lrn.h"
+#include "sparknet/layers/parameter.h"
 #include "sparknet/layers/pooling.h"
 #include "sparknet/layers/power.h"
 #include "sparknet/layers/rdd.h"
