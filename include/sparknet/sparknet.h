@@ -37,6 +37,7 @@
 #include "sparknet/layers/exp.h"
 #include "sparknet/layers/gelu.h"
 #include "sparknet/layers/inner_product.h"
+#include "sparknet/layers/input.h"
 #include "sparknet/layers/log.h"
 #include "sparknet/layers/lrn.h"
 #include "sparknet/layers/parameter.h"
