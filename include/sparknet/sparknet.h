@@ -31,6 +31,7 @@
 #include "sparknet/layers/concat.h"
 #include "sparknet/layers/convolution.h"
 #include "sparknet/layers/dropout.h"
+#include "sparknet/layers/dummy_data.h"
 #include "sparknet/layers/eltwise.h"
 #include "sparknet/layers/elu.h"
 #include "sparknet/layers/embed.h"
