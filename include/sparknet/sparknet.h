@@ -41,6 +41,7 @@
 #include "sparknet/layers/input.h"
 #include "sparknet/layers/log.h"
 #include "sparknet/layers/lrn.h"
+#include "sparknet/layers/lstm.h"
 #include "sparknet/layers/lstm_unit.h"
 #include "sparknet/layers/parameter.h"
 #include "sparknet/layers/pooling.h"
