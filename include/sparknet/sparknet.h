@@ -50,6 +50,7 @@
 #include "sparknet/layers/recurrent.h"
 #include "sparknet/layers/reduction.h"
 #include "sparknet/layers/relu.h"
+#include "sparknet/layers/rnn.h"
 #include "sparknet/layers/sigmoid.h"
 #include "sparknet/layers/softmax.h"
 #include "sparknet/layers/softmax_with_loss.h"
