@@ -4,6 +4,7 @@
 
 #include "layer_test.h"
 #include "sparknet/sparknet.h"
+#include "tests/count_allocations.h"
 
 using namespace sparknet;
 using namespace sparknet::test;
@@ -84,6 +85,22 @@ TEST_CASE("DummyDataLayer: filled anew in each pass, by the seed and the pass") 
   net.set_passes(0);
   net.forward();
   CHECK(net.blob("noise") == first);
+}
+
+TEST_CASE("DummyDataLayer: passes allocate nothing") {
+  const std::vector<Filler> fillers{
+      Filler::uniform(0, 1),
+      Filler::constant(1),
+      Filler::gaussian(0, 1, 2),
+      Filler::xavier(),
+      Filler::msra(),
+      Filler::positive_unitball(),
+      Filler::bilinear()};
+  SoloLayer solo =
+      ran(dummy({.data_filler = fillers, .shape = {{3, 2, 4, 4}}}, {"a", "b", "c", "d", "e", "f", "g"}), {});
+  const std::size_t before = allocations();
+  solo.forward();
+  CHECK(allocations() == before);
 }
 
 TEST_CASE("DummyDataLayer: messages") {

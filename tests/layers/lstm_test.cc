@@ -2,6 +2,7 @@
 
 #include "recurrent_test.h"
 #include "sparknet/sparknet.h"
+#include "tests/count_allocations.h"
 
 using namespace sparknet;
 using namespace sparknet::test;
@@ -244,6 +245,33 @@ TEST_CASE("LSTMLayer: in a net") {
        {"label", numbers({3, 4}, {5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6})},
        {"cont", cont_of(3, 4, true)}});
   CHECK_MESSAGE(report.passed, report.text);
+}
+
+TEST_CASE("LSTMLayer: passes allocate nothing, and the same bits come out every time") {
+  const auto train = [](int threads) {
+    const NetParam param(
+        "net",
+        DummyDataLayer{"words", {.data_filler = {Filler::constant(3)}, .shape = {{6, 40}}}},
+        DummyDataLayer{"cont", {.data_filler = {Filler::constant(1)}, .shape = {{6, 40}}}},
+        DummyDataLayer{"label", {.data_filler = {Filler::constant(2)}, .shape = {{6, 40}}}},
+        EmbedLayer{"embedding", {"words"}, {.num_output = 50, .input_dim = 10}},
+        LSTMLayer{"lstm", {"embedding", "cont"}, {.num_output = 64}},
+        RNNLayer{"rnn", {"lstm", "cont"}, {.num_output = 64}},
+        InnerProductLayer{"scores", {"rnn"}, {.num_output = 10, .axis = 2, .transpose = true}},
+        ArgMaxLayer{"best", {"scores"}, {.top_k = 3, .axis = 2}},
+        SoftmaxWithLoss{"loss", {"scores", "label"}, {.axis = 2}});
+    Net net(param, {.threads = threads});
+    net.forward();
+    net.backward();
+    const std::size_t before = allocations();
+    for (int i = 0; i < 3; ++i) {
+      net.forward();
+      net.backward();
+    }
+    CHECK(allocations() == before);
+    return net.gradient_arena().copy();
+  };
+  for (const int threads : {1, 3}) CHECK(train(threads) == train(threads));
 }
 
 TEST_CASE("LSTMLayer: messages") {
