@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/eltwise.h"
 #include "kernels/cpu/engine.h"
+#include "kernels/cpu/im2col.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/map.h"
 #include "kernels/cpu/softmax.h"
@@ -55,6 +56,16 @@ class CpuBackend final : public Backend {
 
   std::unique_ptr<Linear> convolution(DType dtype, const ConvolutionShape& shape, Activation activation) override {
     return make_convolution(engine_, dtype, shape, activation);
+  }
+  std::unique_ptr<Linear> convolution_nd(DType dtype, const ConvolutionNdShape& shape, Activation activation) override {
+    return make_convolution_nd(engine_, dtype, shape, activation);
+  }
+  std::unique_ptr<Linear> deconvolution(DType dtype, const ConvolutionShape& shape, Activation activation) override {
+    return make_deconvolution(engine_, dtype, shape, activation);
+  }
+  std::unique_ptr<Linear> deconvolution_nd(
+      DType dtype, const ConvolutionNdShape& shape, Activation activation) override {
+    return make_deconvolution_nd(engine_, dtype, shape, activation);
   }
   std::unique_ptr<Linear> inner_product(DType dtype, const InnerProductShape& shape, Activation activation) override {
     return make_inner_product(engine_, dtype, shape, activation);
@@ -175,6 +186,20 @@ class CpuBackend final : public Backend {
       for (auto r = static_cast<std::size_t>(begin); r < static_cast<std::size_t>(end); ++r) {
         std::memcpy(out<char>(to) + r * to_stride, in<char>(from) + r * from_stride, row_bytes);
       }
+    });
+  }
+
+  void im2col(DType dtype, const WindowShape& shape, const void* x, void* columns) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::im2col(engine_, shape, in<T>(x), out<T>(columns));
+    });
+  }
+
+  void col2im(DType dtype, const WindowShape& shape, const void* columns, void* x) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::col2im(engine_, shape, in<T>(columns), out<T>(x));
     });
   }
 
