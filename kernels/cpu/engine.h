@@ -80,6 +80,9 @@ decltype(auto) with_type(DType dtype, F&& f) {
 
 std::unique_ptr<Linear> make_convolution(
     Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation);
+/// Groups of one channel each.
+std::unique_ptr<Linear> make_depthwise(
+    Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation);
 std::unique_ptr<Linear> make_convolution_nd(
     Engine& engine, DType dtype, const ConvolutionNdShape& shape, Activation activation);
 std::unique_ptr<Linear> make_deconvolution(

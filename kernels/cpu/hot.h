@@ -135,6 +135,8 @@ struct HotTable {
   void (*transpose)(Index rows, Index columns, const T* src, Index lds, T* dst, Index ldd);
   /// The products of `rows` rows of w with one x: y[r] = sum_i w[r * ldw + i] * x[i].
   void (*dot)(Index rows, Index count, const T* w, Index ldw, const T* x, T* y);
+  /// The same of pieces of one array: y[r] = sum_i w[offsets[r] + i] * x[i].
+  void (*dot_pieces)(Index rows, Index count, const T* w, const int32_t* offsets, const T* x, T* y);
 
   /// Windows of 2x2 with stride 2 inside the plane; mask null or the winner's number 0 to 3.
   void (*max_pool_2x2)(Index out_h, Index out_w, Index width, const T* x, T* y, uint8_t* mask);
