@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "kernels/cpu/correlation.h"
@@ -37,9 +36,9 @@ class Depthwise final : public Linear {
     plan_taps();
 
     const Index slack = 2 * hot_.lanes;  // a product may read and write as far behind the end
-    const Index phases = static_cast<Index>(phases_.size());
     row_ = round_up(std::max(span_, gradient_span_) + slack, slack);
-    x_at_ = layout_.add(phases * (s_.out_h() + halo_h_) * pitch_ + slack);
+    x_size_ = static_cast<Index>(phases_.size()) * (s_.out_h() + halo_h_) * pitch_;
+    x_at_ = layout_.add(x_size_ + slack);
     gradient_at_ = layout_.add(outputs_ * gradient_rows_ * pitch_ + slack);
     row_at_ = layout_.add(outputs_ * row_);
     weights_at_ = layout_.add(outputs_ * taps_);
@@ -55,6 +54,7 @@ class Depthwise final : public Linear {
     engine_.team.run([&](int worker) {
       T* const own = static_cast<T*>(scratch) + worker * layout_.size();
       const Share part = share(s_.batch * s_.channels, engine_.team.size(), worker);
+      std::fill_n(own + x_at_, x_size_, T(0));
       for (Index plane = part.begin; plane < part.end; ++plane) {
         const Index first = plane % s_.channels * outputs_;
         spread(static_cast<const T*>(x) + plane * pixels_, own + x_at_);
@@ -73,7 +73,7 @@ class Depthwise final : public Linear {
         run_panels(hot_, hot_.tiles_rows, args, outputs_, taps_);
         for (Index o = 0; o < outputs_; ++o) {
           T* const to = static_cast<T*>(y) + (plane * outputs_ + o) * positions_;
-          copy(s_.out_h(), s_.out_w(), own + row_at_ + o * row_, pitch_, to, s_.out_w());
+          hot_.copy_block({s_.out_h(), s_.out_w(), own + row_at_ + o * row_, pitch_, 1, to, s_.out_w(), 1});
         }
       }
     });
@@ -84,6 +84,7 @@ class Depthwise final : public Linear {
     engine_.team.run([&](int worker) {
       T* const own = static_cast<T*>(scratch) + worker * layout_.size();
       const Share part = share(s_.channels, engine_.team.size(), worker);
+      std::fill_n(own + x_at_, x_size_, T(0));
       std::fill_n(own + gradient_at_, outputs_ * gradient_rows_ * pitch_, T(0));
       for (Index c = part.begin; c < part.end; ++c) backward_channel(args, own, c);
     });
@@ -124,35 +125,30 @@ class Depthwise final : public Linear {
     }
   }
 
-  static void copy(Index rows, Index columns, const T* from, Index from_pitch, T* to, Index to_pitch) {
-    for (Index r = 0; r < rows; ++r) {
-      std::memcpy(to + r * to_pitch, from + r * from_pitch, static_cast<std::size_t>(columns) * sizeof(T));
-    }
+  /// The rows or columns of a phase that lie in the image.
+  static Share inside(Index first, Index stride, Index size, Index count) {
+    const Index begin = std::min(count, first >= 0 ? 0 : (-first + stride - 1) / stride);
+    return {begin, std::max(begin, first >= size ? 0 : std::min(count, (size - 1 - first) / stride + 1))};
   }
 
-  /// A channel, padded, as phases.
+  /// A channel as phases, whose padding is zero already.
   void spread(const T* x, T* to) const {
     for (const Phase& phase : phases_) {
-      // Columns [begin, end) of the phase lie in the image.
-      const Index left = phase.w - s_.pad_w;
-      const Index begin = std::min(pitch_, left >= 0 ? 0 : (-left + s_.stride_w - 1) / s_.stride_w);
-      const Index end =
-          std::max(begin, left >= s_.width ? 0 : std::min(pitch_, (s_.width - 1 - left) / s_.stride_w + 1));
-      for (Index i = 0; i < s_.out_h() + halo_h_; ++i, to += pitch_) {
-        const Index h = i * s_.stride_h + phase.h - s_.pad_h;
-        if (h < 0 || h >= s_.height) {
-          std::fill_n(to, pitch_, T(0));
-          continue;
-        }
-        const T* const from = x + h * s_.width + left;
-        std::fill_n(to, begin, T(0));
-        if (s_.stride_w == 1) {
-          std::memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin) * sizeof(T));
-        } else {
-          for (Index j = begin; j < end; ++j) to[j] = from[j * s_.stride_w];
-        }
-        std::fill(to + end, to + pitch_, T(0));
+      const Index top = phase.h - s_.pad_h, left = phase.w - s_.pad_w;
+      const Share rows = inside(top, s_.stride_h, s_.height, s_.out_h() + halo_h_);
+      const Share columns = inside(left, s_.stride_w, s_.width, pitch_);
+      if (rows.size() > 0 && columns.size() > 0) {
+        hot_.copy_block(
+            {rows.size(),
+             columns.size(),
+             x + (top + rows.begin * s_.stride_h) * s_.width + left + columns.begin * s_.stride_w,
+             s_.stride_h * s_.width,
+             s_.stride_w,
+             to + rows.begin * pitch_ + columns.begin,
+             pitch_,
+             1});
       }
+      to += (s_.out_h() + halo_h_) * pitch_;
     }
   }
 
@@ -178,8 +174,7 @@ class Depthwise final : public Linear {
       }
       if (!args.dx && !args.dweights) continue;
       for (Index o = 0; o < outputs_; ++o) {
-        T* const to = gradient(own, o);
-        copy(s_.out_h(), s_.out_w(), dy + o * positions_, s_.out_w(), to, pitch_);
+        hot_.copy_block({s_.out_h(), s_.out_w(), dy + o * positions_, s_.out_w(), 1, gradient(own, o), pitch_, 1});
       }
       if (args.dweights) add_weights(static_cast<const T*>(args.x) + plane * pixels_, own, sums);
       if (args.dx) input_gradient(own, static_cast<T*>(args.dx) + plane * pixels_);
@@ -231,19 +226,20 @@ class Depthwise final : public Linear {
       args.ldc = row_;
       hot_.tiles_rows(args);
       weights += args.k;
-      for (Index i = 0; i < phase_h_; ++i) {
-        const Index h = (first_h_ + i) * s_.stride_h + phase.h - s_.pad_h;
-        if (h < 0 || h >= s_.height) continue;
-        const T* const from = own + row_at_ + i * pitch_;
-        const Index left = first_w_ * s_.stride_w + phase.w - s_.pad_w;
-        T* const to = dx + h * s_.width;
-        if (s_.stride_w == 1) {
-          std::memcpy(to + left, from, static_cast<std::size_t>(s_.width) * sizeof(T));
-          continue;
-        }
-        const Index begin = left < 0 ? 1 : 0;
-        for (Index j = begin; left + j * s_.stride_w < s_.width; ++j) to[left + j * s_.stride_w] = from[j];
-      }
+      const Index top = first_h_ * s_.stride_h + phase.h - s_.pad_h;
+      const Index left = first_w_ * s_.stride_w + phase.w - s_.pad_w;
+      const Share rows = inside(top, s_.stride_h, s_.height, phase_h_);
+      const Share columns = inside(left, s_.stride_w, s_.width, phase_w_);
+      if (rows.size() == 0 || columns.size() == 0) continue;
+      hot_.copy_block(
+          {rows.size(),
+           columns.size(),
+           own + row_at_ + rows.begin * pitch_ + columns.begin,
+           pitch_,
+           1,
+           dx + (top + rows.begin * s_.stride_h) * s_.width + left + columns.begin * s_.stride_w,
+           s_.stride_h * s_.width,
+           s_.stride_w});
     }
   }
 
@@ -267,7 +263,7 @@ class Depthwise final : public Linear {
   std::vector<std::int32_t> tap_offsets_;
   /// Scratch of each thread.
   Layout<T> layout_;
-  Index row_ = 0;
+  Index row_ = 0, x_size_ = 0;
   Index x_at_ = 0, gradient_at_ = 0, row_at_ = 0, weights_at_ = 0, sums_at_ = 0, products_at_ = 0;
 };
 

@@ -45,6 +45,16 @@ struct UnrollArgs {
   Index pitch;
 };
 
+/// dst[r * dst_pitch + j * dst_step] = src[r * src_pitch + j * src_step], and nothing else is touched.
+template <class T>
+struct CopyArgs {
+  Index rows, columns;
+  const T* src;
+  Index src_pitch, src_step;
+  T* dst;
+  Index dst_pitch, dst_step;
+};
+
 /// dst[(r * width + w) * pitch + (c * taps + t) * kernel + k] =
 ///     src[c * plane + t * tap_step + row(r) + w * stride + k * dilation], row(r) being rows[r], or r * row_step where
 /// rows is null. Reads and writes up to one vector past the end of a segment of `kernel` elements.
@@ -127,6 +137,7 @@ struct HotTable {
 
   void (*tiles_packed)(const TileArgs<T>&);
   void (*tiles_rows)(const TileArgs<T>&);
+  void (*copy_block)(const CopyArgs<T>&);
   void (*unroll)(const UnrollArgs<T>&);
   void (*patches)(const PatchArgs<T>&);
   void (*fold)(const FoldArgs<T>&);
