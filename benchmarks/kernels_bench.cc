@@ -319,6 +319,12 @@ void add_all() {
   add_lrn("alexnet/norm1", {16, 96, 55, 55, 5, 1e-4, 0.75, 1, LrnRegion::AcrossChannels});
   add_pooling("alexnet/pool1", {16, 96, 55, 55, 27, 27, 3, 3, 2, 2}, PoolMethod::Max);
 
+  // Groups of one channel.
+  add_convolution("mobilenet/conv2_dw", {8, 32, 112, 112, 32, 3, 3, 1, 1, 1, 1, 1, 1, 32}, {});
+  add_convolution("mobilenet/conv3_dw", {8, 64, 112, 112, 64, 3, 3, 2, 2, 1, 1, 1, 1, 64}, {});
+  add_convolution("mobilenet/conv5_dw", {8, 512, 14, 14, 512, 3, 3, 1, 1, 1, 1, 1, 1, 512}, {});
+  add_convolution("mobilenet/conv6_dw", {8, 1024, 7, 7, 1024, 3, 3, 1, 1, 1, 1, 1, 1, 1024}, {});
+
   add_elementwise_calls("32K", 1 << 15);
   add_elementwise_calls("4M", 1 << 22);
 }

@@ -10,6 +10,7 @@
 // mean nothing before and after a call. Where `accumulate` is true a gradient is added to, otherwise overwritten.
 // The same inputs on the same number of threads give the same bits.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,6 +39,46 @@ struct ConvolutionShape {
 
   Index out_h() const { return (height + 2 * pad_h - (dilation_h * (kernel_h - 1) + 1)) / stride_h + 1; }
   Index out_w() const { return (width + 2 * pad_w - (dilation_w * (kernel_w - 1) + 1)) / stride_w + 1; }
+};
+
+constexpr int kMaxSpatialAxes = 11;
+
+/// Windows over any number of spatial axes, none included, outermost first: x is [batch, channels, size...].
+struct WindowShape {
+  using Sizes = std::array<Index, kMaxSpatialAxes>;
+  Index batch, channels;
+  int axes;
+  Sizes size, kernel, stride, pad, dilation;
+
+  Index out(int axis) const {
+    const auto a = static_cast<std::size_t>(axis);
+    return (size[a] + 2 * pad[a] - (dilation[a] * (kernel[a] - 1) + 1)) / stride[a] + 1;
+  }
+  /// Elements of a channel of one image, of a kernel, and windows.
+  Index pixels() const {
+    return product([this](int axis) { return size[static_cast<std::size_t>(axis)]; });
+  }
+  Index taps() const {
+    return product([this](int axis) { return kernel[static_cast<std::size_t>(axis)]; });
+  }
+  Index positions() const {
+    return product([this](int axis) { return out(axis); });
+  }
+
+ private:
+  template <class F>
+  Index product(F&& f) const {
+    Index count = 1;
+    for (int axis = 0; axis < axes; ++axis) count *= f(axis);
+    return count;
+  }
+};
+
+/// Weights are [num_output, channels / group, kernel...].
+struct ConvolutionNdShape {
+  WindowShape window;
+  Index num_output;
+  Index group = 1;
 };
 
 /// The pointers of a backward pass of a convolution or an inner product.
@@ -73,7 +114,12 @@ struct InnerProductShape {
   bool transposed = false;
 };
 
-enum class PoolMethod : std::uint8_t { Max, Average };
+enum class PoolMethod : std::uint8_t { Max, Average, Stochastic };
+
+/// Part of the Philox4x32-10 stream (seed, sequence), from word `first` on.
+struct RandomWords {
+  std::uint64_t seed, sequence, first = 0;
+};
 
 struct PoolingShape {
   Index batch, channels, height, width;
@@ -84,16 +130,23 @@ struct PoolingShape {
   Index pad_h = 0, pad_w = 0;
 };
 
-/// Max or average pooling. The average counts padding as Caffe does: a window is clipped to the padded image, its area
-/// is the divisor, and padding adds nothing. Max ignores padding; of equal elements the first wins.
+/// Max, average or stochastic pooling. The average counts padding as Caffe does: a window is clipped to the padded
+/// image, its area is the divisor, and padding adds nothing. Max ignores padding; of equal elements the first wins.
+/// Stochastic (Zeiler and Fergus 2013) takes an element of the window with a probability in proportion to its value, of
+/// values that are not negative, or the mean with those weights; 0 for a window of zeros. It takes no padding.
 class Pooling {
  public:
   virtual ~Pooling() = default;
   /// Bytes of the state that forward leaves for backward; 0 for the average.
   virtual std::size_t mask_bytes() const = 0;
-  /// `mask` may be null where no backward follows.
+  /// `mask` may be null where no backward follows; it is for Stochastic, which takes the mean here.
   virtual void forward(const void* x, void* y, void* mask) = 0;
+  /// forward, but Stochastic draws for output i by word i of `words` and writes a mask.
+  virtual void forward_random(const void* x, void* y, void* mask, const RandomWords&) { forward(x, y, mask); }
   virtual void backward(const void* dy, const void* mask, void* dx) = 0;
+  /// For each output the place of its element in the plane as a number of the DType, -1 for a window of padding. Not
+  /// for the average.
+  virtual void places(const void* mask, void* y) const = 0;
 };
 
 enum class LrnRegion : std::uint8_t { AcrossChannels, WithinChannel };
@@ -422,6 +475,11 @@ class Backend {
   virtual void release(void* memory) noexcept = 0;
 
   virtual std::unique_ptr<Linear> convolution(DType, const ConvolutionShape&, Activation) = 0;
+  virtual std::unique_ptr<Linear> convolution_nd(DType, const ConvolutionNdShape&, Activation) = 0;
+  /// The gradient of a convolution with respect to its input as a layer of its own: x is shaped as the output of the
+  /// convolution, y as its input, and the weights as its weights; there is a bias for each of its channels.
+  virtual std::unique_ptr<Linear> deconvolution(DType, const ConvolutionShape&, Activation) = 0;
+  virtual std::unique_ptr<Linear> deconvolution_nd(DType, const ConvolutionNdShape&, Activation) = 0;
   virtual std::unique_ptr<Linear> inner_product(DType, const InnerProductShape&, Activation) = 0;
   virtual std::unique_ptr<Pooling> pooling(DType, const PoolingShape&, PoolMethod) = 0;
   virtual std::unique_ptr<Lrn> lrn(DType, const LrnShape&) = 0;
@@ -499,6 +557,11 @@ class Backend {
   virtual void lstm_backward(DType, const LstmShape&, const LstmBackward&) = 0;
   /// y[row] = gate[row] * x[row], and 0 where the gate is 0, whatever x is. x and y may be the same memory.
   virtual void gate_rows(DType, Index rows, Index columns, const void* gate, const void* x, void* y) = 0;
+
+  /// columns[n][channel * taps + tap][position] = what `tap` of a kernel meets at `position`, 0 for padding.
+  virtual void im2col(DType, const WindowShape&, const void* x, void* columns) = 0;
+  /// The gradient of im2col: x is overwritten with the sums of the columns.
+  virtual void col2im(DType, const WindowShape&, const void* columns, void* x) = 0;
 
   /// y += a * x
   virtual void axpy(DType, Index count, double a, const void* x, void* y) = 0;

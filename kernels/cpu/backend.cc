@@ -11,6 +11,7 @@
 #include "kernels/cpu/eltwise.h"
 #include "kernels/cpu/embed.h"
 #include "kernels/cpu/engine.h"
+#include "kernels/cpu/im2col.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/loss.h"
 #include "kernels/cpu/map.h"
@@ -64,6 +65,16 @@ class CpuBackend final : public Backend {
 
   std::unique_ptr<Linear> convolution(DType dtype, const ConvolutionShape& shape, Activation activation) override {
     return make_convolution(engine_, dtype, shape, activation);
+  }
+  std::unique_ptr<Linear> convolution_nd(DType dtype, const ConvolutionNdShape& shape, Activation activation) override {
+    return make_convolution_nd(engine_, dtype, shape, activation);
+  }
+  std::unique_ptr<Linear> deconvolution(DType dtype, const ConvolutionShape& shape, Activation activation) override {
+    return make_deconvolution(engine_, dtype, shape, activation);
+  }
+  std::unique_ptr<Linear> deconvolution_nd(
+      DType dtype, const ConvolutionNdShape& shape, Activation activation) override {
+    return make_deconvolution_nd(engine_, dtype, shape, activation);
   }
   std::unique_ptr<Linear> inner_product(DType dtype, const InnerProductShape& shape, Activation activation) override {
     return make_inner_product(engine_, dtype, shape, activation);
@@ -276,6 +287,20 @@ class CpuBackend final : public Backend {
     with_type(dtype, [&](auto zero) {
       using T = decltype(zero);
       cpu::gate_rows(engine_, rows, columns, in<T>(gate), in<T>(x), out<T>(y));
+    });
+  }
+
+  void im2col(DType dtype, const WindowShape& shape, const void* x, void* columns) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::im2col(engine_, shape, in<T>(x), out<T>(columns));
+    });
+  }
+
+  void col2im(DType dtype, const WindowShape& shape, const void* columns, void* x) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::col2im(engine_, shape, in<T>(columns), out<T>(x));
     });
   }
 

@@ -158,6 +158,7 @@ class Convolution final : public Linear {
 
 std::unique_ptr<Linear> make_convolution(
     Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation) {
+  if (shape.group > 1 && shape.group == shape.channels) return make_depthwise(engine, dtype, shape, activation);
   return with_type(dtype, [&](auto zero) -> std::unique_ptr<Linear> {
     return std::make_unique<Convolution<decltype(zero)>>(engine, shape, activation);
   });

@@ -80,9 +80,19 @@ decltype(auto) with_type(DType dtype, F&& f) {
 
 std::unique_ptr<Linear> make_convolution(
     Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation);
+/// Groups of one channel each.
+std::unique_ptr<Linear> make_depthwise(
+    Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation);
+std::unique_ptr<Linear> make_convolution_nd(
+    Engine& engine, DType dtype, const ConvolutionNdShape& shape, Activation activation);
+std::unique_ptr<Linear> make_deconvolution(
+    Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation);
+std::unique_ptr<Linear> make_deconvolution_nd(
+    Engine& engine, DType dtype, const ConvolutionNdShape& shape, Activation activation);
 std::unique_ptr<Linear> make_inner_product(
     Engine& engine, DType dtype, const InnerProductShape& shape, Activation activation);
 std::unique_ptr<Pooling> make_pooling(Engine& engine, DType dtype, const PoolingShape& shape, PoolMethod method);
+std::unique_ptr<Pooling> make_stochastic_pooling(Engine& engine, DType dtype, const PoolingShape& shape);
 std::unique_ptr<Lrn> make_lrn(Engine& engine, DType dtype, const LrnShape& shape);
 
 }  // namespace sparknet::kernels::cpu

@@ -45,6 +45,16 @@ struct UnrollArgs {
   Index pitch;
 };
 
+/// dst[r * dst_pitch + j * dst_step] = src[r * src_pitch + j * src_step], and nothing else is touched.
+template <class T>
+struct CopyArgs {
+  Index rows, columns;
+  const T* src;
+  Index src_pitch, src_step;
+  T* dst;
+  Index dst_pitch, dst_step;
+};
+
 /// dst[(r * width + w) * pitch + (c * taps + t) * kernel + k] =
 ///     src[c * plane + t * tap_step + row(r) + w * stride + k * dilation], row(r) being rows[r], or r * row_step where
 /// rows is null. Reads and writes up to one vector past the end of a segment of `kernel` elements.
@@ -147,6 +157,7 @@ struct HotTable {
 
   void (*tiles_packed)(const TileArgs<T>&);
   void (*tiles_rows)(const TileArgs<T>&);
+  void (*copy_block)(const CopyArgs<T>&);
   void (*unroll)(const UnrollArgs<T>&);
   void (*patches)(const PatchArgs<T>&);
   void (*fold)(const FoldArgs<T>&);
@@ -155,6 +166,8 @@ struct HotTable {
   void (*transpose)(Index rows, Index columns, const T* src, Index lds, T* dst, Index ldd);
   /// The products of `rows` rows of w with one x: y[r] = sum_i w[r * ldw + i] * x[i].
   void (*dot)(Index rows, Index count, const T* w, Index ldw, const T* x, T* y);
+  /// The same of pieces of one array: y[r] = sum_i w[offsets[r] + i] * x[i].
+  void (*dot_pieces)(Index rows, Index count, const T* w, const int32_t* offsets, const T* x, T* y);
 
   /// Windows of 2x2 with stride 2 inside the plane; mask null or the winner's number 0 to 3.
   void (*max_pool_2x2)(Index out_h, Index out_w, Index width, const T* x, T* y, uint8_t* mask);

@@ -81,6 +81,19 @@ class MaxPooling2x2 final : public PoolingPlan<T> {
           static_cast<T*>(dx) + plane * this->pixels_);
     });
   }
+
+  void places(const void* mask, void* y) const override {
+    const auto* winner = static_cast<const std::uint8_t*>(mask);
+    const PoolRowArgs<T>& rows = this->row_args_;
+    T* to = static_cast<T*>(y);
+    for (Index plane = 0; plane < this->planes_; ++plane) {
+      for (Index oh = 0; oh < rows.out_h; ++oh) {
+        for (Index ow = 0; ow < rows.out_w; ++ow, ++winner) {
+          *to++ = static_cast<T>((2 * oh + *winner / 2) * rows.width + 2 * ow + *winner % 2);
+        }
+      }
+    }
+  }
 };
 
 template <class T>
@@ -114,6 +127,12 @@ class MaxPooling final : public PoolingPlan<T> {
       }
     });
   }
+
+  void places(const void* mask, void* y) const override {
+    const auto* const from = static_cast<const std::int32_t*>(mask);
+    T* const to = static_cast<T*>(y);
+    for (Index i = 0; i < this->planes_ * this->outputs_; ++i) to[i] = static_cast<T>(from[i]);
+  }
 };
 
 template <class T>
@@ -137,6 +156,8 @@ class AveragePooling final : public PoolingPlan<T> {
           static_cast<T*>(dx) + plane * this->pixels_);
     });
   }
+
+  void places(const void*, void*) const override {}
 };
 
 bool is_2x2(const PoolingShape& s) {
@@ -147,6 +168,7 @@ bool is_2x2(const PoolingShape& s) {
 }  // namespace
 
 std::unique_ptr<Pooling> make_pooling(Engine& engine, DType dtype, const PoolingShape& shape, PoolMethod method) {
+  if (method == PoolMethod::Stochastic) return make_stochastic_pooling(engine, dtype, shape);
   return with_type(dtype, [&](auto zero) -> std::unique_ptr<Pooling> {
     using T = decltype(zero);
     if (method == PoolMethod::Average) return std::make_unique<AveragePooling<T>>(engine, shape);

@@ -1,6 +1,7 @@
 #include "sparknet/layers/pooling.h"
 
 #include "src/layers/common.h"
+#include "src/layers/pooling.h"
 
 namespace sparknet {
 namespace {
@@ -25,14 +26,19 @@ class RunningPooling final : public Layer {
         .stride_w = options_.stride.w,
         .pad_h = options_.pad.h,
         .pad_w = options_.pad.w};
-    const auto method = options_.pooling == Pooling::Max ? kernels::PoolMethod::Max : kernels::PoolMethod::Average;
-    plan_ = setup.backend().pooling(setup.dtype(), shape, method);
-    if (setup.phase() == Phase::Train) setup.state(plan_->mask_bytes());
+    plan_ = setup.backend().pooling(setup.dtype(), shape, method_of(options_.pooling));
+    tells_places_ = setup.top().size() == 2;
+    if (setup.phase() == Phase::Train || tells_places_) setup.state(plan_->mask_bytes());
     setup.backward_reads(false, false);
   }
 
   void forward(LayerIO& io) override {
-    plan_->forward(io.bottom().raw(), io.top().raw(), io.phase() == Phase::Train ? io.state() : nullptr);
+    const void* const x = io.bottom().raw();
+    if (io.phase() == Phase::Train)
+      plan_->forward_random(x, io.top().raw(), io.state(), {io.seed(), io.sequence()});
+    else
+      plan_->forward(x, io.top().raw(), tells_places_ ? io.state() : nullptr);
+    if (tells_places_) plan_->places(io.state(), io.top(1).raw());
   }
 
   void backward(LayerIO& io) override {
@@ -42,6 +48,7 @@ class RunningPooling final : public Layer {
  private:
   PoolingOptions options_;
   std::unique_ptr<kernels::Pooling> plan_;
+  bool tells_places_ = false;
 };
 
 Dim windows(const PoolingOptions& o, Dim size, Dim kernel, Dim stride, Dim pad) {
@@ -53,21 +60,33 @@ Dim windows(const PoolingOptions& o, Dim size, Dim kernel, Dim stride, Dim pad) 
 }  // namespace
 
 std::string to_text(Pooling value) {
-  return value == Pooling::Max ? "Pooling::Max" : "Pooling::Ave";
+  switch (value) {
+    case Pooling::Max: return "Pooling::Max";
+    case Pooling::Ave: return "Pooling::Ave";
+    case Pooling::Stochastic: return "Pooling::Stochastic";
+  }
+  return {};
 }
 
 std::string to_text(RoundMode value) {
   return value == RoundMode::Ceil ? "RoundMode::Ceil" : "RoundMode::Floor";
 }
 
-Shape PoolingLayer::infer(std::span<const Shape> in) const {
+std::vector<Shape> PoolingLayer::infer(std::span<const Shape> in, std::size_t tops) const {
   const PoolingOptions& o = options;
+  const std::size_t most = o.pooling == Pooling::Max ? 2 : 1;
+  require(
+      tops >= 1 && tops <= most,
+      "{} has {}, not {}",
+      to_text(o.pooling),
+      most == 2 ? "one top or two" : "one top",
+      tops);
   if (o.global) {
     require(
         o.kernel == Size2(0) && o.stride == Size2(1) && o.pad == Size2(0),
         "with .global the window is the whole image: leave .kernel, .stride and .pad out");
     require_image(in[0]);
-    return {in[0][0], in[0][1], 1, 1};
+    return std::vector<Shape>(tops, {in[0][0], in[0][1], 1, 1});
   }
   require_kernel(o.kernel);
   require_steps(o.stride, o.pad);
@@ -78,13 +97,19 @@ Shape PoolingLayer::infer(std::span<const Shape> in) const {
       o.pad.w,
       o.kernel.h,
       o.kernel.w);
+  require(
+      o.pooling != Pooling::Stochastic || o.pad == Size2(0),
+      "stochastic pooling takes no padding: option .pad is {}x{}",
+      o.pad.h,
+      o.pad.w);
   require_image(in[0]);
   require_fit(o.kernel, o.kernel, o.pad, in[0]);
-  return {
+  const Shape top{
       in[0][0],
       in[0][1],
       windows(o, in[0][2], o.kernel.h, o.stride.h, o.pad.h),
       windows(o, in[0][3], o.kernel.w, o.stride.w, o.pad.w)};
+  return std::vector<Shape>(tops, top);
 }
 
 std::unique_ptr<Layer> PoolingLayer::make() const {

@@ -1,0 +1,40 @@
+#include "sparknet/layers/deconvolution.h"
+
+#include "src/layers/common.h"
+#include "src/layers/linear.h"
+#include "src/layers/windows.h"
+
+namespace sparknet {
+namespace {
+
+class RunningDeconvolution final : public RunningLinear<ConvolutionOptions> {
+ public:
+  using RunningLinear::RunningLinear;
+
+  void setup(LayerSetup& setup) override {
+    const ConvolutionOptions& o = options();
+    const Dim channels = setup.bottom()[0][1];
+    declare(
+        setup,
+        {channels, o.num_output / o.group, o.kernel.h, o.kernel.w},
+        setup.backend().deconvolution(setup.dtype(), convolution_shape(o, setup.top()[0], channels), activation()));
+  }
+};
+
+}  // namespace
+
+Shape DeconvolutionLayer::infer(std::span<const Shape> in) const {
+  const ConvolutionOptions& o = options;
+  require_convolution(o, in[0]);
+  const Size2 span = extent(o);
+  const Dim h = o.stride.h * (in[0][2] - 1) + span.h - 2 * o.pad.h;
+  const Dim w = o.stride.w * (in[0][3] - 1) + span.w - 2 * o.pad.w;
+  require(h > 0 && w > 0, "pad {}x{} leaves nothing of its output: it would be {}x{}", o.pad.h, o.pad.w, h, w);
+  return {in[0][0], o.num_output, h, w};
+}
+
+std::unique_ptr<Layer> DeconvolutionLayer::make() const {
+  return std::make_unique<RunningDeconvolution>(options);
+}
+
+}  // namespace sparknet
