@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <google/protobuf/descriptor.h>
+#include <google/protobuf/stubs/logging.h>
 #include <google/protobuf/wire_format_lite.h>
 
 #include <climits>
@@ -98,6 +99,7 @@ std::string_view plain_name(const google::protobuf::Message& message) {
 void parse(const std::string& file, std::span<const std::byte> bytes, google::protobuf::Message& message) {
   if (bytes.size() > INT_MAX)
     throw DataError(file, -1, fmt::format("has {} bytes, and protobuf reads at most 2 GiB", bytes.size()));
+  const google::protobuf::LogSilencer quiet;
   if (message.ParsePartialFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
   Damage(file, bytes).find(*message.GetDescriptor(), 0, bytes.size(), "", 0);
   throw DataError(file, -1, fmt::format("is no {} of Caffe's", plain_name(message)));
@@ -118,6 +120,7 @@ void write_message(const std::filesystem::path& file, const google::protobuf::Me
             "a {} of {} bytes is more than protobuf's 2 GiB; HDF5 has no such limit",
             plain_name(message),
             size));
+  const google::protobuf::LogSilencer quiet;
   std::vector<std::byte> bytes(size);
   message.SerializePartialToArray(bytes.data(), static_cast<int>(size));
   detail::write_atomically(file, bytes);
