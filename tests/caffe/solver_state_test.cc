@@ -76,7 +76,9 @@ TEST_CASE("a run goes on from a state as if it had not stopped") {
   const TempDir dir;
   for (const bool hdf5 : formats())
     for (const DType dtype : {DType::F32, DType::F64})
-      for (const auto& [name, param] : all_rules()) {
+      for (const auto& rule : all_rules()) {
+        const std::string& name = rule.first;
+        const SolverParam& param = rule.second;
         CAPTURE(name);
         Solver through = make(param, small_net(), dtype);
         through.step(5);
