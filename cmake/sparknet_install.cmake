@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sparknet)
 install(TARGETS sparknet EXPORT sparknetTargets FILE_SET HEADERS)
 install(EXPORT sparknetTargets NAMESPACE sparknet:: DESTINATION ${package_dir})
-foreach(component MPI NCCL)  # each has a list of its own, so that who does not ask for the component does not need it
+foreach(component MPI NCCL CAFFE)  # each has a list of its own, so that who does not ask for the component does not need it
   string(TOLOWER ${component} name)
   if(SPARKNET_WITH_${component})
     install(TARGETS sparknet_${name} EXPORT sparknet_${name}_targets)
@@ -15,6 +15,11 @@ endforeach()
 if(SPARKNET_WITH_NCCL)
   install(FILES ${PROJECT_SOURCE_DIR}/cmake/FindNCCL.cmake DESTINATION ${package_dir})
 endif()
+if(SPARKNET_WITH_CAFFE)
+  foreach(package HDF5C LMDB LevelDB TurboJPEG)
+    install(FILES ${PROJECT_SOURCE_DIR}/cmake/Find${package}.cmake DESTINATION ${package_dir})
+  endforeach()
+endif()
 
 # A static library hands its private dependencies on to whoever links it; a shared one has them inside or names them itself.
 get_target_property(kind sparknet TYPE)
@@ -23,6 +28,13 @@ if(kind STREQUAL "STATIC_LIBRARY")
 else()
   set(SPARKNET_STATIC OFF)
 endif()
+set(SPARKNET_CAFFE_ALSO "")  # beside protobuf
+foreach(format IN LISTS SPARKNET_CAFFE_FORMATS)
+  if(SPARKNET_WITH_${format})
+    list(JOIN SPARKNET_${format}_PACKAGE " " package)
+    string(APPEND SPARKNET_CAFFE_ALSO " \"${package}\"")
+  endif()
+endforeach()
 configure_package_config_file(
   ${PROJECT_SOURCE_DIR}/cmake/sparknetConfig.cmake.in ${PROJECT_BINARY_DIR}/sparknetConfig.cmake
   INSTALL_DESTINATION ${package_dir})

@@ -6,22 +6,29 @@ exec </dev/null
 
 # set | a command, or a header below an include directory | Debian package | what for
 needs='
-build     cmake                  cmake               configures the build
-build     ninja                  ninja-build         runs the build
-build     g++                    g++                 compiles
-build     eigen3/Eigen/Core      libeigen3-dev       matrices inside the library
-build     fmt/core.h             libfmt-dev          text inside the library
-build     zlib.h                 zlib1g-dev          reads .gz data files
-build     CLI/CLI.hpp            libcli11-dev        options of the examples
-download  curl|wget              curl                fetches data sets
-download  /etc/ssl/certs         ca-certificates     fetches data sets
-mpi       mpicxx                 libopenmpi-dev      averages over processes
-mpi       mpirun                 openmpi-bin         averages over processes
-test      doctest/doctest.h      doctest-dev         runs the tests
-ci        benchmark/benchmark.h  libbenchmark-dev    builds the benchmarks
-ci        clang++                clang               the second compiler
-ci        fuzzer                 libclang-rt-14-dev  fuzzes the readers
-ci        clang-format           clang-format        checks the format
+build     cmake                      cmake               configures the build
+build     ninja                      ninja-build         runs the build
+build     g++                        g++                 compiles
+build     eigen3/Eigen/Core          libeigen3-dev       matrices inside the library
+build     fmt/core.h                 libfmt-dev          text inside the library
+build     zlib.h                     zlib1g-dev          reads .gz data files
+build     CLI/CLI.hpp                libcli11-dev        options of the examples
+build     google/protobuf/message.h  libprotobuf-dev     Caffe's files
+build     protoc                     protobuf-compiler   Caffe's files
+build     hdf5/serial/hdf5.h         libhdf5-dev         Caffe's files in HDF5
+build     lmdb.h                     liblmdb-dev         Caffe's databases
+build     leveldb/db.h               libleveldb-dev      Caffe's databases
+build     png.h                      libpng-dev          images
+build     turbojpeg.h                libturbojpeg0-dev   images
+download  curl|wget                  curl                fetches data sets
+download  /etc/ssl/certs             ca-certificates     fetches data sets
+mpi       mpicxx                     libopenmpi-dev      averages over processes
+mpi       mpirun                     openmpi-bin         averages over processes
+test      doctest/doctest.h          doctest-dev         runs the tests
+ci        benchmark/benchmark.h      libbenchmark-dev    builds the benchmarks
+ci        clang++                    clang               the second compiler
+ci        fuzzer                     libclang-rt-14-dev  fuzzes the readers
+ci        clang-format               clang-format        checks the format
 '
 
 have() {  # one of the second column's words

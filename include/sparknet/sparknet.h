@@ -2,6 +2,9 @@
 
 // All of the library, but for sparknet/eigen.h, which is for programs that use Eigen.
 
+#include "sparknet/caffe/blob.h"
+#include "sparknet/caffe/solver_state.h"
+#include "sparknet/caffe/weights.h"
 #include "sparknet/check_gradients.h"
 #include "sparknet/data/cifar.h"
 #include "sparknet/data/feed.h"

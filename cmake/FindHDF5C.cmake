@@ -1,0 +1,11 @@
+# HDF5's C library: HDF5C_FOUND, HDF5C::hdf5. (CMake's own FindHDF5 wants a C compiler.)
+find_path(HDF5C_INCLUDE_DIR hdf5.h PATH_SUFFIXES hdf5/serial hdf5)
+find_library(HDF5C_LIBRARY NAMES hdf5 hdf5_serial PATH_SUFFIXES hdf5/serial)
+mark_as_advanced(HDF5C_INCLUDE_DIR HDF5C_LIBRARY)
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(HDF5C REQUIRED_VARS HDF5C_LIBRARY HDF5C_INCLUDE_DIR)
+if(HDF5C_FOUND AND NOT TARGET HDF5C::hdf5)
+  add_library(HDF5C::hdf5 UNKNOWN IMPORTED)
+  set_target_properties(HDF5C::hdf5 PROPERTIES
+    IMPORTED_LOCATION ${HDF5C_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${HDF5C_INCLUDE_DIR})
+endif()
