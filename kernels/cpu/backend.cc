@@ -14,11 +14,10 @@
 #include "kernels/cpu/im2col.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/loss.h"
+#include "kernels/cpu/lstm.h"
 #include "kernels/cpu/map.h"
 #include "kernels/cpu/move.h"
 #include "kernels/cpu/normalize.h"
-#include "kernels/cpu/lstm.h"
-#include "kernels/cpu/map.h"
 #include "kernels/cpu/reduce.h"
 #include "kernels/cpu/softmax.h"
 
