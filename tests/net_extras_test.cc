@@ -80,7 +80,8 @@ struct RunningTwins final : Layer {
   void setup(LayerSetup& setup) override { setup.backward_reads(false, false); }
   void forward(LayerIO& io) override {
     for (std::size_t t = 0; t < 2; ++t) {
-      const auto x = io.bottom().span<double>(), y = io.top(t).span<double>();
+      const std::span<const double> x = io.bottom().span<double>();
+      const std::span<double> y = io.top(t).span<double>();
       for (std::size_t i = 0; i < x.size(); ++i) y[i] = (2 + static_cast<double>(t)) * x[i];
     }
   }
@@ -220,19 +221,19 @@ TEST_CASE("what does not go together in shared parameters") {
       [](std::vector<ParamSpec> left, std::vector<ParamSpec> right, InnerProductOptions options = {.num_output = 4}) {
         return message_of([&] { Net(siamese(std::move(left), std::move(right), std::move(options)), f64); });
       };
-  std::string text = refusal({{"x"}, {"x"}}, {});
+  std::string text = refusal({{"x"}, {"x"}}, none);
   CHECK(text.find("layer \"left\"") != std::string::npos);
   CHECK(
       text.find("has the shape [4] for its \"bias\", which is \"x\" as left.weights is, of shape [4, 5]") !=
       std::string::npos);
-  text = refusal({{"w"}, {"b"}, {"c"}}, {});
+  text = refusal({{"w"}, {"b"}, {"c"}}, none);
   CHECK(text.find("has 2 parameters, and something is said of 3") != std::string::npos);
   text = refusal({{.name = "w", .lr_mult = 2.0}}, {{.name = "w", .lr_mult = 3.0}});
   CHECK(
       text.find(
           "has lr_mult 3 and decay_mult 1 for its \"weights\", which is \"w\" as left.weights is, with 2 and 1") !=
       std::string::npos);
-  text = refusal({{.lr_mult = 2.0}}, {}, {.num_output = 4, .lr = {3, 1}});
+  text = refusal({{.lr_mult = 2.0}}, none, {.num_output = 4, .lr = {3, 1}});
   CHECK(text.find("has the lr_mult 3 for its \"weights\", and is told 2 beside") != std::string::npos);
   CHECK(refusal({{"w"}}, {{.name = "w", .lr_mult = 3.0}}) == "nothing was thrown");
   Net later(siamese({{"w"}}, {{.name = "w", .lr_mult = 3.0}}), f64);

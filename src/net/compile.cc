@@ -74,7 +74,6 @@ void Net::Plan::connect() {
   bool has_batch = false;
   for (InferredLayer& layer : infer_shapes(param, options.state())) {
     Node node{.param = layer.param, .layer = layer.param.make()};
-    const bool feeds_itself = !node.layer && node.param.feed(options.phase).has_value();
     const std::size_t index = nodes.size();
     for (const std::string& bottom : layer.param.inputs()) {
       const std::size_t b = blob_index.at(bottom);
@@ -84,7 +83,6 @@ void Net::Plan::connect() {
     for (std::size_t t = 0; t < layer.tops.size(); ++t) {
       blob_index.insert_or_assign(layer.tops[t], blobs.size());  // of several with one name the last counts
       node.tops.push_back(blobs.size());
-      if (!node.layer && !feeds_itself) inputs.push_back(blobs.size());
       if (!node.layer && !has_batch) {
         has_batch = true;
         batch = layer.top_shapes[t].empty() ? 1 : layer.top_shapes[t][0];
@@ -103,8 +101,16 @@ void Net::Plan::open_feeds() {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     Node& node = nodes[i];
     if (node.layer || node.tops.empty()) continue;
-    std::optional<LayerFeed> own = node.param.feed(options.phase);
-    if (!own) continue;
+    std::optional<LayerFeed> own;
+    try {
+      own = node.param.feed(options.phase);
+    } catch (const BadInput& why) {
+      throw error(i, why.what());
+    }
+    if (!own) {
+      inputs.insert(inputs.end(), node.tops.begin(), node.tops.end());
+      continue;
+    }
     if (!own->source) throw error(i, "has a feed without a source");
     const std::vector<Column>& columns = own->source->columns();
     if (columns.size() < node.tops.size())
