@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -12,12 +14,12 @@ namespace sparknet::caffe {
 /// What a Datum holds: its shape, type and label, and its bytes until the next one is read.
 class DatumReader {
  public:
-  /// Throws DataError, with `name` as the file, where the bytes are no Datum or its parts do not go together.
   explicit DatumReader(DecodeAs decode);
   ~DatumReader();
   DatumReader(const DatumReader&) = delete;
   DatumReader& operator=(const DatumReader&) = delete;
 
+  /// Throws DataError, with `name` as the file, where the bytes are no Datum or its parts do not go together.
   void read(const std::string& name, std::span<const std::byte> bytes);
 
   const Shape& shape() const { return shape_; }

@@ -136,7 +136,8 @@ std::vector<Shape> HDF5DataLayer::infer(std::span<const Shape>, std::size_t tops
   require(tops == datasets.size(), "{} tops for {} datasets", tops, datasets.size());
   return or_refuse([&] {
     std::vector<Shape> shapes;
-    for (const Column& column : open(options, datasets)->columns) {
+    const std::shared_ptr<RowFiles> files = open(options, datasets);
+    for (const Column& column : files->columns) {
       Shape& shape = shapes.emplace_back(Shape{options.batch_size});
       for (const Dim dim : column.shape) shape.push_back(dim);
     }
