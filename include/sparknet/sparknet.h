@@ -3,6 +3,12 @@
 // All of the library, but for sparknet/eigen.h, which is for programs that use Eigen.
 
 #include "sparknet/caffe/blob.h"
+#include "sparknet/caffe/data.h"
+#include "sparknet/caffe/database.h"
+#include "sparknet/caffe/hdf5_data.h"
+#include "sparknet/caffe/hdf5_output.h"
+#include "sparknet/caffe/image_data.h"
+#include "sparknet/caffe/memory_data.h"
 #include "sparknet/caffe/solver_state.h"
 #include "sparknet/caffe/weights.h"
 #include "sparknet/check_gradients.h"
