@@ -69,6 +69,8 @@ class Linear {
 
 struct InnerProductShape {
   Index batch, inputs, num_output;
+  /// The weights are [inputs, num_output].
+  bool transposed = false;
 };
 
 enum class PoolMethod : std::uint8_t { Max, Average };
@@ -177,6 +179,45 @@ constexpr MapOperand slope_operand(const Map& map) {
   return MapOperand::X;
 }
 
+enum class ReduceOp : std::uint8_t { Sum, AbsSum, SquareSum };
+
+/// Rows of a table [input_dim, num_output], looked up by `count` indices.
+struct EmbedShape {
+  Index count, input_dim, num_output;
+};
+
+/// The cells of an LSTM, one step of `batch` sequences. The gates are [batch, 4 * hidden]: i, f, o, g.
+struct LstmShape {
+  Index batch, hidden;
+};
+/// i, f, o = sigmoid of the gates' sums, g = tanh of them;  c = cont * f * c_prev + i * g;  h = o * tanh(c).
+struct LstmForward {
+  /// What is summed for the gates; the second and third may be null.
+  const void* sums[3];
+  /// One for each sequence. Where it is 0, c_prev does not matter whatever it is.
+  const void* cont;
+  const void* c_prev;
+  /// i, f, o, g; may be sums[0].
+  void* gates;
+  void* c;
+  void* tanh_c;
+  void* h;
+};
+struct LstmBackward {
+  const void* cont;
+  const void* c_prev;
+  const void* gates;
+  const void* tanh_c;
+  /// The gradient of h is the sum of both; the second may be null.
+  const void* dh[2];
+  /// The gradient of c from the steps behind it.
+  const void* dc;
+  /// The gradient of the gates' sums; may be `gates`.
+  void* dsums;
+  /// The gradient of c_prev; may be `dc`.
+  void* dc_prev;
+};
+
 enum class UpdateKind : std::uint8_t { Sgd, Nesterov, RmsProp, AdaDelta, Adam };
 
 /// One pass of an update rule. With r = l1 ? sign(w) : w and g' = gradient_scale * g + decay * r:
@@ -259,6 +300,25 @@ class Backend {
   virtual void copy_rows(
       Index rows, std::size_t row_bytes, const void* from, std::size_t from_stride, void* to,
       std::size_t to_stride) = 0;
+
+  /// y[outer] = scale * the sum over [outer][inner] of x, |x| or x^2.
+  virtual void reduce(DType, ReduceOp op, Index outer, Index inner, double scale, const void* x, void* y) = 0;
+  /// dx[outer][inner]; the slope of |x| at 0 is 0. `x` may be null for Sum.
+  virtual void reduce_backward(
+      DType, ReduceOp op, Index outer, Index inner, double scale, const void* x, const void* dy, void* dx) = 0;
+
+  /// y[i] = weights[indices[i]] + bias, row by row. The indices are numbers of the same DType; `bias` may be null.
+  /// Returns the first i whose index is no integer in [0, input_dim), or -1; then nothing else holds.
+  virtual Index embed(
+      DType, const EmbedShape&, const void* indices, const void* weights, const void* bias, void* y) = 0;
+  /// `dweights` and `dbias` may be null. The indices are good.
+  virtual void embed_backward(
+      DType, const EmbedShape&, const void* indices, const void* dy, void* dweights, void* dbias, bool accumulate) = 0;
+
+  virtual void lstm(DType, const LstmShape&, const LstmForward&) = 0;
+  virtual void lstm_backward(DType, const LstmShape&, const LstmBackward&) = 0;
+  /// y[row] = gate[row] * x[row], and 0 where the gate is 0, whatever x is. x and y may be the same memory.
+  virtual void gate_rows(DType, Index rows, Index columns, const void* gate, const void* x, void* y) = 0;
 
   /// y += a * x
   virtual void axpy(DType, Index count, double a, const void* x, void* y) = 0;

@@ -24,8 +24,8 @@ double fan(const Shape& shape, VarianceNorm norm) {
   return (fan_in + fan_out) / 2;
 }
 
-void require_fit(bool ok, const Filler& filler, const Shape& shape, const std::string& why) {
-  if (!ok) throw ShapeError(fmt::format("{} does not fit {}: {}", to_text(filler), to_string(shape), why));
+[[noreturn]] void refuse(const Filler& filler, const Shape& shape, const std::string& why) {
+  throw ShapeError(fmt::format("{} does not fit {}: {}", to_text(filler), to_string(shape), why));
 }
 
 template <class T>
@@ -143,14 +143,10 @@ std::string to_text(const Filler& filler) {
 
 void fill(const Filler& filler, Tensor& parameter, Random& random) {
   const Shape& shape = parameter.shape();
-  if (filler.type == Filler::Type::Bilinear)
-    require_fit(shape.size() == 4 && shape[2] == shape[3], filler, shape, "it fills square kernels [N, C, K, K]");
-  if (filler.type == Filler::Type::Gaussian)
-    require_fit(
-        filler.sparse <= first_dim(shape),
-        filler,
-        shape,
-        fmt::format("sparse is at most the number of outputs, {}", first_dim(shape)));
+  if (filler.type == Filler::Type::Bilinear && (shape.size() != 4 || shape[2] != shape[3]))
+    refuse(filler, shape, "it fills square kernels [N, C, K, K]");
+  if (filler.type == Filler::Type::Gaussian && filler.sparse > first_dim(shape))
+    refuse(filler, shape, fmt::format("sparse is at most the number of outputs, {}", first_dim(shape)));
   if (shape.count() == 0) return;
   switch (parameter.dtype()) {
     case DType::F32: return fill_values(filler, shape, parameter.span<float>(), random);

@@ -8,9 +8,12 @@
 #include <vector>
 
 #include "kernels/cpu/eltwise.h"
+#include "kernels/cpu/embed.h"
 #include "kernels/cpu/engine.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/lstm.h"
 #include "kernels/cpu/map.h"
+#include "kernels/cpu/reduce.h"
 #include "kernels/cpu/softmax.h"
 
 namespace sparknet::kernels {
@@ -175,6 +178,54 @@ class CpuBackend final : public Backend {
       for (auto r = static_cast<std::size_t>(begin); r < static_cast<std::size_t>(end); ++r) {
         std::memcpy(out<char>(to) + r * to_stride, in<char>(from) + r * from_stride, row_bytes);
       }
+    });
+  }
+
+  void reduce(DType dtype, ReduceOp op, Index outer, Index inner, double scale, const void* x, void* y) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::reduce(engine_, op, outer, inner, scale, in<T>(x), out<T>(y), partial_.data());
+    });
+  }
+
+  void reduce_backward(
+      DType dtype, ReduceOp op, Index outer, Index inner, double scale, const void* x, const void* dy,
+      void* dx) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::reduce_backward(engine_, op, outer, inner, scale, in<T>(x), in<T>(dy), out<T>(dx));
+    });
+  }
+
+  Index embed(DType dtype, const EmbedShape& shape, const void* indices, const void* weights, const void* bias, void* y)
+      override {
+    return with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      return cpu::embed(engine_, shape, in<T>(indices), in<T>(weights), in<T>(bias), out<T>(y));
+    });
+  }
+
+  void embed_backward(
+      DType dtype, const EmbedShape& shape, const void* indices, const void* dy, void* dweights, void* dbias,
+      bool accumulate) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::embed_backward(engine_, shape, in<T>(indices), in<T>(dy), out<T>(dweights), out<T>(dbias), accumulate);
+    });
+  }
+
+  void lstm(DType dtype, const LstmShape& shape, const LstmForward& args) override {
+    with_type(dtype, [&](auto zero) { cpu::lstm<decltype(zero)>(engine_, shape, args); });
+  }
+
+  void lstm_backward(DType dtype, const LstmShape& shape, const LstmBackward& args) override {
+    with_type(dtype, [&](auto zero) { cpu::lstm_backward<decltype(zero)>(engine_, shape, args); });
+  }
+
+  void gate_rows(DType dtype, Index rows, Index columns, const void* gate, const void* x, void* y) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::gate_rows(engine_, rows, columns, in<T>(gate), in<T>(x), out<T>(y));
     });
   }
 

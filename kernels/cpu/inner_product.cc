@@ -220,12 +220,79 @@ class InnerProduct final : public Linear {
   std::vector<std::int32_t> batch_offsets_, block_offsets_;
 };
 
+/// With weights [inputs, num_output]. It is the mirror image of an inner product from num_output to inputs: what is
+/// backward there is forward here.
+template <class T>
+class TransposedInnerProduct final : public Linear {
+ public:
+  TransposedInnerProduct(Engine& engine, const InnerProductShape& shape, Activation activation)
+      : engine_(engine),
+        hot_(table<T>(engine)),
+        mirror_(engine, {shape.batch, shape.num_output, shape.inputs}, Activation{}),
+        batch_(shape.batch),
+        outputs_(shape.num_output),
+        activation_(activation) {}
+
+  std::size_t scratch_bytes() const override { return mirror_.scratch_bytes(); }
+
+  void forward(const void* x, const void* weights, const void* bias, void* y, void* scratch) override {
+    // The mirror has no activation, so it only reads its dy.
+    mirror_.backward({nullptr, weights, nullptr, const_cast<void*>(x), y, nullptr, nullptr, false}, scratch);
+    if (!bias && !activation_.relu) return;
+    for_ranges(engine_.team, batch_, 1, 1 + kSweepWorth / std::max<Index>(1, outputs_), [&](Index begin, Index end) {
+      for (Index n = begin; n < end; ++n) {
+        T* const out = static_cast<T*>(y) + n * outputs_;
+        if (bias) hot_.axpy(outputs_, T(1), static_cast<const T*>(bias), out);
+        if (activation_.relu) hot_.relu(outputs_, static_cast<T>(activation_.negative_slope), out, out);
+      }
+    });
+  }
+
+  void backward(const BackwardArgs& args, void* scratch) override {
+    constexpr Index kUnit = 64 / static_cast<Index>(sizeof(T));
+    const Index worth = 1 + kSweepWorth / std::max<Index>(1, batch_);
+    T* const dy = static_cast<T*>(args.dy);
+    if (activation_.relu || args.dbias) {
+      for_ranges(engine_.team, outputs_, kUnit, worth, [&](Index begin, Index end) {
+        T* const dbias = args.dbias ? static_cast<T*>(args.dbias) + begin : nullptr;
+        if (dbias && !args.accumulate) std::fill_n(dbias, end - begin, T(0));
+        for (Index n = 0; n < batch_; ++n) {
+          T* const row = dy + n * outputs_ + begin;
+          if (activation_.relu) {
+            const T* const y = static_cast<const T*>(args.y) + n * outputs_ + begin;
+            hot_.relu_backward(end - begin, static_cast<T>(activation_.negative_slope), y, row, row);
+          }
+          if (dbias) hot_.axpy(end - begin, T(1), row, dbias);
+        }
+      });
+    }
+    if (args.dx) mirror_.forward(dy, args.weights, nullptr, args.dx, scratch);
+    if (args.dweights) {
+      mirror_.backward(
+          {dy, nullptr, nullptr, const_cast<void*>(args.x), nullptr, args.dweights, nullptr, args.accumulate},
+          scratch);
+    }
+  }
+
+ private:
+  /// Elements below which waking the crew costs more than it saves.
+  static constexpr Index kSweepWorth = 32 * 1024;
+
+  Engine& engine_;
+  const HotTable<T>& hot_;
+  InnerProduct<T> mirror_;
+  Index batch_, outputs_;
+  Activation activation_;
+};
+
 }  // namespace
 
 std::unique_ptr<Linear> make_inner_product(
     Engine& engine, DType dtype, const InnerProductShape& shape, Activation activation) {
   return with_type(dtype, [&](auto zero) -> std::unique_ptr<Linear> {
-    return std::make_unique<InnerProduct<decltype(zero)>>(engine, shape, activation);
+    using T = decltype(zero);
+    if (shape.transposed) return std::make_unique<TransposedInnerProduct<T>>(engine, shape, activation);
+    return std::make_unique<InnerProduct<T>>(engine, shape, activation);
   });
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/fast_math.h"
+
 namespace sparknet::kernels::cpu {
 namespace {
 
@@ -10,12 +12,6 @@ constexpr double kRootHalf = 0.70710678118654752440;       // sqrt(1 / 2)
 constexpr double kRootTwoOverPi = 0.79788456080286535588;  // sqrt(2 / pi)
 constexpr double kDensityOfZero = 0.39894228040143267794;  // 1 / sqrt(2 pi)
 constexpr double kGeluCubic = 0.044715;
-
-/// Where e^-x is infinite this is 0, as it should be.
-template <class T>
-T sigmoid(T x) {
-  return T(1) / (T(1) + std::exp(-x));
-}
 
 /// The slope of x * gate, the gate being sigmoid(u) and `du` the slope of u. In this order 0 meets nothing infinite.
 template <class T>
@@ -46,6 +42,7 @@ template <class T>
 void map(const Map& map, Index n, const T* x, T* y) {
   const T a = static_cast<T>(map.a), b = static_cast<T>(map.b), c = static_cast<T>(map.c);
   const auto each = [&](auto f) {
+    SPARKNET_INDEPENDENT
     for (Index i = 0; i < n; ++i) y[i] = f(x[i]);
   };
   switch (map.kind) {
@@ -65,7 +62,7 @@ void map(const Map& map, Index n, const T* x, T* y) {
     case MapKind::Softplus: return each([](T v) { return (v < T(0) ? T(0) : v) + std::log1p(std::exp(-std::abs(v))); });
     case MapKind::Step: return each([=](T v) { return v > a ? T(1) : T(0); });
     case MapKind::Swish: return each([=](T v) { return v * sigmoid(a * v); });
-    case MapKind::Tanh: return each([](T v) { return std::tanh(v); });
+    case MapKind::Tanh: return each([](T v) { return hyperbolic_tangent(v); });
   }
 }
 
@@ -73,6 +70,7 @@ template <class T>
 void map_backward(const Map& map, Index n, const T* operand, const T* dy, T* dx) {
   const T a = static_cast<T>(map.a), b = static_cast<T>(map.b), c = static_cast<T>(map.c);
   const auto each = [&](auto slope) {
+    SPARKNET_INDEPENDENT
     for (Index i = 0; i < n; ++i) dx[i] = dy[i] * slope(operand[i]);
   };
   switch (map.kind) {

@@ -10,6 +10,27 @@ void require_finite(std::string_view option, double value) {
   require(std::isfinite(value), "option .{} must be finite, not {}", option, value);
 }
 
+void require_positive(std::string_view what, const Shape& shape) {
+  for (const Dim dim : shape)
+    require(dim > 0, "{} is {}, which has a dimension that is not positive", what, to_string(shape));
+}
+
+std::vector<Shape> shapes_of_tops(const std::vector<Shape>& shapes, std::size_t tops) {
+  require(!shapes.empty(), "option .shape is required");
+  require(
+      shapes.size() == 1 || shapes.size() == tops,
+      "option .shape has {} shapes and there {} {} top{}; give one for all or one for each, as {{{{64, 10}}, {{64}}}}",
+      shapes.size(),
+      tops == 1 ? "is" : "are",
+      tops,
+      tops == 1 ? "" : "s");
+  for (const Shape& shape : shapes) {
+    require(!shape.empty(), "option .shape has a shape without dimensions");
+    require_positive("a shape of option .shape", shape);
+  }
+  return shapes.size() == tops ? shapes : std::vector<Shape>(tops, shapes[0]);
+}
+
 void require_num_output(Dim num_output) {
   require(num_output != 0, "option .num_output is required");
   require(num_output > 0, "option .num_output must be positive, not {}", num_output);

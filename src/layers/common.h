@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "kernels/kernels.h"
 #include "sparknet/net_param.h"
@@ -22,6 +23,10 @@ void require(bool ok, fmt::format_string<First, Rest...> why, First&& first, Res
 
 /// Refuses infinity and what is not a number.
 void require_finite(std::string_view option, double value);
+/// Refuses a shape with a dimension that is not positive; `what` it is the shape of begins the reason.
+void require_positive(std::string_view what, const Shape& shape);
+/// The shapes of `tops` tops by an option .shape that has one for all or one for each.
+std::vector<Shape> shapes_of_tops(const std::vector<Shape>& shapes, std::size_t tops);
 /// Refuses a number of outputs that is missing or negative.
 void require_num_output(Dim num_output);
 /// Refuses a kernel that is missing or negative.

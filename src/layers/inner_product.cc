@@ -12,8 +12,15 @@ class RunningInnerProduct final : public RunningLinear<InnerProductOptions> {
 
   void setup(LayerSetup& setup) override {
     const Shape& in = setup.bottom()[0];
-    const kernels::InnerProductShape shape{in[0], in.count(1), options().num_output};
-    declare(setup, {shape.num_output, shape.inputs}, setup.backend().inner_product(setup.dtype(), shape, activation()));
+    const std::size_t axis = axis_of(options().axis, in);
+    const kernels::InnerProductShape shape{
+        in.count(0, axis),
+        in.count(axis),
+        options().num_output,
+        options().transpose};
+    const Shape weights =
+        options().transpose ? Shape{shape.inputs, shape.num_output} : Shape{shape.num_output, shape.inputs};
+    declare(setup, weights, setup.backend().inner_product(setup.dtype(), shape, activation()));
   }
 };
 
@@ -21,8 +28,13 @@ class RunningInnerProduct final : public RunningLinear<InnerProductOptions> {
 
 Shape InnerProductLayer::infer(std::span<const Shape> in) const {
   require_num_output(options.num_output);
-  require(in[0].size() >= 2, "expects a batch [N, ...], which has 2 or more dimensions, not {}", in[0].size());
-  return {in[0][0], options.num_output};
+  require(
+      options.axis != 1 || in[0].size() >= 2,
+      "expects a batch [N, ...], which has 2 or more dimensions, not {}",
+      in[0].size());
+  Shape top(std::span<const Dim>(in[0].begin(), axis_of(options.axis, in[0])));
+  top.push_back(options.num_output);
+  return top;
 }
 
 std::unique_ptr<Layer> InnerProductLayer::make() const {

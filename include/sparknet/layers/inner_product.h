@@ -9,6 +9,10 @@ struct InnerProductOptions {
   bool bias = true;
   Filler weight_filler = Filler::xavier();
   Filler bias_filler = Filler::constant(0);
+  /// The first of the axes that are summed over, which are all from it to the last; a negative one counts from the end.
+  Dim axis = 1;
+  /// Keep the weights as [numbers that are summed, num_output].
+  bool transpose = false;
   Multipliers lr_mult = {};
   Multipliers decay_mult = {};
 
@@ -20,6 +24,8 @@ struct InnerProductOptions {
     visit("bias", &O::bias);
     visit("weight_filler", &O::weight_filler);
     visit("bias_filler", &O::bias_filler);
+    visit("axis", &O::axis);
+    visit("transpose", &O::transpose);
     visit("lr_mult", &O::lr_mult);
     visit("decay_mult", &O::decay_mult);
   }
@@ -27,8 +33,9 @@ struct InnerProductOptions {
 
 /// A fully connected layer: each output is a learned weighted sum of all numbers of an example, plus a bias. Caffe's
 /// InnerProduct, where `bias` is bias_term; Caffe's default filler is constant 0.
-/// [N, ...] -> [N, num_output]. Parameters: "weights" [num_output, numbers of an example] and, with `bias`,
-/// "bias" [num_output].
+/// [N, ...] -> [N, num_output]; with axis 2 [T, N, ...] -> [T, N, num_output], and so on. Parameters: "weights"
+/// [num_output, numbers that are summed], or the other way round with `transpose`, and, with `bias`, "bias"
+/// [num_output].
 ///
 ///     InnerProductLayer{"ip1", {"pool2"}, {.num_output = 500}}
 struct InnerProductLayer {
