@@ -3,6 +3,7 @@
 // All of the library, but for sparknet/eigen.h, which is for programs that use Eigen.
 
 #include "sparknet/caffe/blob.h"
+#include "sparknet/caffe/prototxt.h"
 #include "sparknet/caffe/solver_state.h"
 #include "sparknet/caffe/weights.h"
 #include "sparknet/check_gradients.h"
