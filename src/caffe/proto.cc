@@ -33,7 +33,7 @@ class Damage {
       const auto number = static_cast<int>(tag >> 3 & INT_MAX);
       const FieldDescriptor* field = type.FindFieldByNumber(number);
       const std::string name =
-          (where.empty() ? "" : where + ".") + (field ? field->name() : fmt::format("field {}", number));
+          (where.empty() ? "" : where + ".") + (field ? std::string(field->name()) : fmt::format("field {}", number));
       if (number == 0) fail(tag_at, where, "a field has the number 0");
       switch (tag & 7) {
         case WireFormatLite::WIRETYPE_VARINT: varint(at, end, name); break;

@@ -40,9 +40,14 @@ std::int64_t current_step(const SolverParam& param, std::int64_t iteration) {
   return 0;
 }
 
+void check_iteration(const std::string& file, std::int64_t iteration) {
+  if (iteration < 0) throw DataError(file, -1, fmt::format("is of iteration {}", iteration));
+}
+
 StateFile read_hdf5_state(const Hdf5Reader& in) {
   StateFile state;
   state.iteration = in.read_int("iter");
+  check_iteration(in.name(), state.iteration);
   if (in.kind("current_step") == Hdf5Reader::Kind::Dataset) state.current_step = in.read_int("current_step");
   if (in.kind("learned_net") == Hdf5Reader::Kind::Dataset) state.learned_net = in.read_text("learned_net");
   const std::size_t count = in.names("history").size();
@@ -70,28 +75,27 @@ std::filesystem::path find_model(const std::filesystem::path& state, const std::
 }  // namespace
 
 StateFile parse_state(const std::string& file, std::span<const std::byte> bytes) {
-  StateFile state;
-  if (is_hdf5(bytes)) {
-    state = read_hdf5_state(Hdf5Reader(file, bytes));
-  } else {
-    const auto message = std::make_shared<proto::SolverState>();
-    parse(file, bytes, *message);
-    if (!message->has_iter()) throw DataError(file, -1, "names no iteration; is it a solver's state?");
-    state.iteration = message->iter();
-    state.current_step = message->current_step();
-    state.learned_net = message->learned_net();
-    for (int i = 0; i < message->history_size(); ++i)
-      state.history.push_back(
-          blob_tensor(message, *message->mutable_history(i), file, fmt::format("history, blob {}:", i)));
-  }
-  if (state.iteration < 0) throw DataError(file, -1, fmt::format("is of iteration {}", state.iteration));
+  if (is_hdf5(bytes)) return read_hdf5_state(Hdf5Reader(file, bytes));
+  const auto message = std::make_shared<proto::SolverState>();
+  parse(file, bytes, *message);
+  if (!message->has_iter()) throw DataError(file, -1, "names no iteration; is it a solver's state?");
+  StateFile state{message->iter(), message->current_step(), message->learned_net(), {}};
+  check_iteration(file, state.iteration);
+  for (int i = 0; i < message->history_size(); ++i)
+    state.history.push_back(
+        blob_tensor(message, *message->mutable_history(i), file, fmt::format("history, blob {}:", i)));
   return state;
+}
+
+StateFile read_state(const std::filesystem::path& file) {
+  if (is_hdf5(file)) return read_hdf5_state(Hdf5Reader(file));
+  const detail::File content(file);
+  return parse_state(content.name(), std::as_bytes(std::span(content.data(), content.size())));
 }
 
 RestoreReport restore_state(
     Solver& solver, const std::filesystem::path& file, const std::optional<std::filesystem::path>& model) {
-  const detail::File content(file);
-  const StateFile state = parse_state(content.name(), std::as_bytes(std::span(content.data(), content.size())));
+  const StateFile state = read_state(file);
   const auto refuse = [&](const std::string& why) { throw DataError(file.string(), -1, why); };
   const std::vector<ParamInfo>& params = solver.net().params();
   const int slots = solver.rule().slots();

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@ struct StateFile {
   std::vector<Tensor> history;
 };
 
+StateFile read_state(const std::filesystem::path& file);
 /// For the content of a file that is called `file` in messages.
 StateFile parse_state(const std::string& file, std::span<const std::byte> bytes);
 

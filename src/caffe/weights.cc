@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
+#include <fstream>
 #include <map>
 #include <memory>
 
@@ -78,6 +80,12 @@ bool is_hdf5(std::span<const std::byte> bytes) {
   return bytes.size() >= wanted.size() && std::equal(wanted.begin(), wanted.end(), bytes.begin());
 }
 
+bool is_hdf5(const std::filesystem::path& file) {
+  std::array<char, 8> begin{};
+  std::ifstream(file, std::ios::binary).read(begin.data(), begin.size());
+  return is_hdf5(std::as_bytes(std::span(begin)));
+}
+
 Model parse_model(const std::string& file, std::span<const std::byte> bytes) {
   if (is_hdf5(bytes)) return read_hdf5_model(Hdf5Reader(file, bytes));
   const auto net = std::make_shared<proto::NetParameter>();
@@ -99,6 +107,7 @@ Model parse_model(const std::string& file, std::span<const std::byte> bytes) {
 }
 
 Model read_model(const std::filesystem::path& file) {
+  if (is_hdf5(file)) return read_hdf5_model(Hdf5Reader(file));
   const detail::File content(file);
   return parse_model(content.name(), std::as_bytes(std::span(content.data(), content.size())));
 }

@@ -26,8 +26,8 @@ struct Model {
 
 /// Reads a model of any age: binary with today's layers, V1 (`layers`) or V0, whose blobs have four dimensions; or
 /// HDF5, with "data/LAYER/0" and so on. The file's first bytes decide, not its name. Throws DataError, with the byte
-/// where it can be named, for a file that is something else, cut off or damaged. Reading costs the file's size in
-/// memory once.
+/// where it can be named, for a file that is something else, cut off or damaged. While a binary
+/// file is read, it is in memory beside its numbers.
 Model read_model(const std::filesystem::path& file);
 
 /// What copy_weights did, by names of layers.
