@@ -133,6 +133,29 @@ struct LossResult {
 
 enum class EltwiseOp : std::uint8_t { Sum, Product, Max };
 
+/// Elements that lie in a box in each of two places: element [i, j, ...] is i * from_step[0] + j * from_step[1] + ...
+/// elements behind the start of the one, and likewise of the other. No step is negative.
+struct Box {
+  static constexpr int kMaxRank = 12;
+
+  int rank = 0;
+  Index size[kMaxRank] = {}, from_step[kMaxRank] = {}, to_step[kMaxRank] = {};
+
+  /// Adds an axis inside of those that there are.
+  void add(Index axis_size, Index step_of_from, Index step_of_to) {
+    size[rank] = axis_size;
+    from_step[rank] = step_of_from;
+    to_step[rank] = step_of_to;
+    ++rank;
+  }
+  /// The way back.
+  Box reversed() const {
+    Box box;
+    for (int d = 0; d < rank; ++d) box.add(size[d], to_step[d], from_step[d]);
+    return box;
+  }
+};
+
 /// Functions of one number.
 enum class MapKind : std::uint8_t {
   Abs,       // |x|, whose slope at 0 is 0
@@ -296,6 +319,13 @@ class Backend {
       DType, EltwiseOp, Index count, int inputs, const void* const* x, const double* coeff, int input, const void* dy,
       void* dx) = 0;
 
+  /// Copies a box between two arrays that do not overlap. A step of 0 in `from` repeats; in `to` all elements are at
+  /// places of their own.
+  virtual void copy_box(DType, const Box& box, const void* from, void* to) = 0;
+  /// Sets a box of `to` to `value`; the steps in `from` mean nothing.
+  virtual void fill_box(DType, const Box& box, double value, void* to) = 0;
+  /// The sums over the axes whose step in `to` is 0: what copy_box repeated is added up, in the order of the box.
+  virtual void sum_box(DType, const Box& box, const void* from, void* to) = 0;
   /// Copies `rows` rows of `row_bytes` between arrays whose rows are `to_stride` and `from_stride` bytes apart.
   virtual void copy_rows(
       Index rows, std::size_t row_bytes, const void* from, std::size_t from_stride, void* to,

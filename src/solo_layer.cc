@@ -56,9 +56,10 @@ SoloLayer::SoloLayer(const LayerParam& param, std::vector<Shape> bottoms, const 
   }
   for (std::size_t i = 0; i < top_shapes_.size(); ++i) {
     const bool shared = in_place && i == 0;
-    io_.tops.push_back(shared ? io_.bottoms[0] : Tensor(top_shapes_[i], options.dtype));
+    io_.tops.push_back(shared ? io_.bottoms[0].reshape(top_shapes_[i]) : Tensor(top_shapes_[i], options.dtype));
     io_.top_diffs.push_back(
-        shared && io_.bottom_diffs[0].defined() ? io_.bottom_diffs[0] : Tensor(top_shapes_[i], options.dtype));
+        shared && io_.bottom_diffs[0].defined() ? io_.bottom_diffs[0].reshape(top_shapes_[i])
+                                                : Tensor(top_shapes_[i], options.dtype));
   }
   for (const LayerSetup::Param& learned : setup_->params) {
     io_.params.emplace_back(learned.shape, options.dtype);

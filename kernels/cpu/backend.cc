@@ -13,6 +13,7 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/lstm.h"
 #include "kernels/cpu/map.h"
+#include "kernels/cpu/move.h"
 #include "kernels/cpu/reduce.h"
 #include "kernels/cpu/softmax.h"
 
@@ -169,16 +170,37 @@ class CpuBackend final : public Backend {
     });
   }
 
+  void copy_box(DType dtype, const Box& box, const void* from, void* to) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::copy_box(engine_.team, box, in<T>(from), out<T>(to));
+    });
+  }
+
+  void fill_box(DType dtype, const Box& box, double value, void* to) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      Box repeated = box;
+      std::fill_n(repeated.from_step, repeated.rank, Index{0});
+      const T element = static_cast<T>(value);
+      cpu::copy_box(engine_.team, repeated, &element, out<T>(to));
+    });
+  }
+
+  void sum_box(DType dtype, const Box& box, const void* from, void* to) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::sum_box(engine_.team, box, in<T>(from), out<T>(to));
+    });
+  }
+
   void copy_rows(
       Index rows, std::size_t row_bytes, const void* from, std::size_t from_stride, void* to,
       std::size_t to_stride) override {
-    const Index worth =
-        1 + static_cast<Index>(sizeof(float)) * kWorth / static_cast<Index>(std::max<std::size_t>(1, row_bytes));
-    for_ranges(engine_.team, rows, 1, worth, [&](Index begin, Index end) {
-      for (auto r = static_cast<std::size_t>(begin); r < static_cast<std::size_t>(end); ++r) {
-        std::memcpy(out<char>(to) + r * to_stride, in<char>(from) + r * from_stride, row_bytes);
-      }
-    });
+    Box box;
+    box.add(rows, static_cast<Index>(from_stride), static_cast<Index>(to_stride));
+    box.add(static_cast<Index>(row_bytes), 1, 1);
+    cpu::copy_box(engine_.team, box, in<unsigned char>(from), out<unsigned char>(to));
   }
 
   void reduce(DType dtype, ReduceOp op, Index outer, Index inner, double scale, const void* x, void* y) override {

@@ -1,0 +1,48 @@
+#include "src/layers/move.h"
+
+#include "src/layers/common.h"
+
+namespace sparknet {
+namespace {
+
+class RunningCopy final : public Layer {
+ public:
+  void setup(LayerSetup& setup) override {
+    setup.backward_reads(false, false);
+    setup.in_place();
+  }
+  void forward(LayerIO& io) override { copy_elements(io, io.bottom(), io.top()); }
+  void backward(LayerIO& io) override {
+    if (io.needs_bottom_diff()) copy_elements(io, io.top_diff(), io.bottom_diff());
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make_copy() {
+  return std::make_unique<RunningCopy>();
+}
+
+void copy_elements(LayerIO& io, const Tensor& from, Tensor& to) {
+  if (from.raw() == to.raw()) return;
+  io.backend().copy_rows(1, to.bytes(), from.raw(), to.bytes(), to.raw(), to.bytes());
+}
+
+static_assert(kernels::Box::kMaxRank >= static_cast<int>(Shape::max_rank));
+
+Shape steps_of(const Shape& shape) {
+  Shape steps = shape;
+  for (std::size_t d = 0; d < shape.size(); ++d) steps[d] = shape.count(d + 1);
+  return steps;
+}
+
+Shape make_shape(std::span<const Dim> dims) {
+  require(
+      dims.size() <= Shape::max_rank,
+      "its top would have {} dimensions and may have at most {}",
+      dims.size(),
+      Shape::max_rank);
+  return Shape(dims);
+}
+
+}  // namespace sparknet
