@@ -9,6 +9,7 @@
 
 /// Before a loop whose iterations do not depend on one another, though its arrays may be the same.
 #if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed"  // loops in f64 call the C library and stay as they are
 #define SPARKNET_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #else
 #define SPARKNET_INDEPENDENT _Pragma("GCC ivdep")
