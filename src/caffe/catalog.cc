@@ -68,6 +68,7 @@ proto::LayerParameter begin(const Line& line, const LayerParam& layer) {
   to.set_type(std::string(line.type));
   for (const std::string& bottom : layer.inputs()) to.add_bottom(bottom);
   for (const std::string& top : layer.tops()) to.add_top(top);
+  if (line.mark) line.mark(to);
   return to;
 }
 
@@ -136,7 +137,11 @@ proto::LayerParameter write(const Line& line, const LayerParam& param) {
 
 // SparkNet's input and Caffe's are one type in a file, which Caffe can read; a message that Caffe does not look at
 // there tells them apart.
-const Line input_line{"Input", {"input_param"}};
+const Line rdd_line{
+    .type = "Input",
+    .messages = {"input_param"},
+    .takes = [](const proto::LayerParameter& layer) { return layer.has_memory_data_param(); },
+    .mark = [](proto::LayerParameter& layer) { layer.mutable_memory_data_param(); }};
 
 LayerParam read_rdd(const Line& line, const proto::LayerParameter& from, Where where) {
   if (from.bottom_size() > 0) refuse(fmt::format("reads {} bottoms, and its type reads none", from.bottom_size()));
@@ -147,7 +152,6 @@ LayerParam read_rdd(const Line& line, const proto::LayerParameter& from, Where w
 
 proto::LayerParameter write_rdd(const Line& line, const LayerParam& layer) {
   proto::LayerParameter to = begin(line, layer);
-  to.mutable_memory_data_param();
   write_shape(layer.as<RDDLayer>()->shape, *to.mutable_input_param()->add_shape());
   OptionWriter(line, to).finish(layer);
   return to;
@@ -162,7 +166,7 @@ struct Entry {
 
 const std::vector<Entry>& catalog() {
   static const std::vector<Entry> entries = [] {
-    std::vector<Entry> list{{input_line, RDDLayer::type, read_rdd, write_rdd}};
+    std::vector<Entry> list{{rdd_line, RDDLayer::type, read_rdd, write_rdd}};
     for_each_layer([&]<class L>(Line line, L*) { list.push_back({std::move(line), L::type, read<L>, write<L>}); });
     return list;
   }();
@@ -187,16 +191,18 @@ const std::vector<std::string>& known_types() {
   return types;
 }
 
-bool knows(std::string_view type) {
-  return entry_of(type) != nullptr;
+std::string_view caffes_type(std::string_view type) {
+  const Entry* entry = entry_of(type);
+  return entry ? entry->line.type : std::string_view();
 }
 
 LayerParam read_layer(const proto::LayerParameter& from, Where where) {
-  const bool rdd = from.type() == "Input" && from.has_memory_data_param();
-  const auto found = std::ranges::find_if(catalog(), [&](const Entry& entry) {
-    return entry.line.type == from.type() && rdd == (entry.type == RDDLayer::type);
-  });
-  if (found == catalog().end())
+  const Entry* found = nullptr;
+  for (const Entry& entry : catalog()) {
+    if (entry.line.type != from.type() || (entry.line.takes ? !entry.line.takes(from) : found != nullptr)) continue;
+    found = &entry;
+  }
+  if (!found)
     refuse(
         from.type().empty()
             ? "has no type"

@@ -11,8 +11,8 @@ namespace sparknet::caffe {
 
 /// Caffe's names of the types that are known.
 const std::vector<std::string>& known_types();
-/// Whether a type of ours, as "ReLULayer", is one of them.
-bool knows(std::string_view type);
+/// Caffe's name of a type of ours: "ReLU" of "ReLULayer", "Input" of "RDDLayer"; empty where it is none of them.
+std::string_view caffes_type(std::string_view type);
 
 /// A layer in today's form becomes a description. Throws BadInput with the reason.
 LayerParam read_layer(const proto::LayerParameter& from, Where where);

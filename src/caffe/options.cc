@@ -279,15 +279,22 @@ void OptionReader::multipliers(std::string_view option, std::string_view params,
   for (const char letter : letters) (lr ? lr_ : decay_).push_back(letter == 'w' ? value.weights : value.bias);
 }
 
-void OptionReader::size(std::string_view option, Size2& value) {
+bool OptionReader::by_axis(std::string_view option, std::vector<Dim>& value) {
   const std::string_view name = caffes_name(line_, option);
   const std::string stem = stem_of(name);
   const auto base = find_field(name), h = find_field(stem + "_h"), w = find_field(stem + "_w");
-  if (h && w && (given(*h) || given(*w))) {
-    if (base && given(*base)) refuse(fmt::format("{} is given, and {}_h or {}_w too", name, stem, stem));
-    if (stem != "pad" && !(given(*h) && given(*w)))
-      refuse(fmt::format("of {}_h and {}_w only one is given", stem, stem));
-    value = {one<Dim>(*h, -1), one<Dim>(*w, -1)};
+  if (!h || !w || !(given(*h) || given(*w))) return false;
+  if (base && given(*base)) refuse(fmt::format("{} is given, and {}_h or {}_w too", name, stem, stem));
+  if (stem != "pad" && !(given(*h) && given(*w))) refuse(fmt::format("of {}_h and {}_w only one is given", stem, stem));
+  value = {one<Dim>(*h, -1), one<Dim>(*w, -1)};
+  return true;
+}
+
+void OptionReader::size(std::string_view option, Size2& value) {
+  const std::string_view name = caffes_name(line_, option);
+  const auto base = find_field(name);
+  if (std::vector<Dim> both; by_axis(option, both)) {
+    value = {both[0], both[1]};
   } else if (base && given(*base)) {
     if (!base->field->is_repeated())
       value = one<Dim>(*base, -1);
@@ -358,7 +365,7 @@ OptionWriter::Place OptionWriter::find_field(std::string_view name, std::string_
     const FieldDescriptor* field = holder->message_type()->FindFieldByName(std::string(name));
     if (field) return {layer_.GetReflection()->MutableMessage(&layer_, holder), field};
   }
-  refuse(fmt::format("option .{} is given, and Caffe's files have no place for it", option));
+  refuse_option(option);
 }
 
 OptionWriter::Place OptionWriter::find(std::string_view option) {
@@ -409,6 +416,14 @@ void OptionWriter::put(const Place& place, const std::string& value) {
   const auto& [message, field] = place;
   const Reflection& set = *message->GetReflection();
   field->is_repeated() ? set.AddString(message, field, value) : set.SetString(message, field, value);
+}
+
+void OptionWriter::refuse_option(std::string_view option) {
+  refuse(fmt::format("option .{} is given, and Caffe's files have no place for it", option));
+}
+
+void OptionWriter::refuse_empty(std::string_view option) {
+  refuse(fmt::format("option .{} is empty, which Caffe's files cannot say", option));
 }
 
 void OptionWriter::put_enumerator(const Place& place, std::string_view option, const std::string& name) {

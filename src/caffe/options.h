@@ -34,6 +34,10 @@ struct Line {
   /// For each of the layer's parameters a letter: whether its multipliers are those of the weights ('w') or of the bias
   /// ('b'). Null: weights, and a bias where the options are Multipliers.
   std::string (*params)(const proto::LayerParameter&) = nullptr;
+  /// Where several types of ours are one of Caffe's: whether a message is of this one (null: of any that no other
+  /// takes), and what makes it so.
+  bool (*takes)(const proto::LayerParameter&) = nullptr;
+  void (*mark)(proto::LayerParameter&) = nullptr;
 };
 
 /// The number that a float stands for, where it was read or is printed: 0.1 of 0.1F.
@@ -67,6 +71,14 @@ inline constexpr bool is_optional<std::optional<T>> = true;
 template <class T>
 concept Scalar = std::integral<T> || std::same_as<T, double> || std::same_as<T, std::string> || std::is_enum_v<T>;
 
+/// What some field may hold, by itself, repeated, or left out.
+template <class T>
+inline constexpr bool has_field = Scalar<T> || std::same_as<T, Filler> || std::same_as<T, Shape>;
+template <class T>
+inline constexpr bool has_field<std::vector<T>> = has_field<T> && !is_vector<T>;
+template <class T>
+inline constexpr bool has_field<std::optional<T>> = has_field<T>;
+
 /// What a layer's options are read from. Throws BadInput with the reason.
 class OptionReader {
  public:
@@ -79,7 +91,7 @@ class OptionReader {
       multipliers(option, "wb", value);
     } else if constexpr (std::same_as<T, Size2>) {
       size(option, value);
-    } else {
+    } else if constexpr (has_field<T>) {
       if constexpr (std::same_as<T, double>)
         if (special(option, value)) return;
       const std::optional<Place> place = find(option);
@@ -87,7 +99,9 @@ class OptionReader {
       if constexpr (is_optional<T>) {
         if (given(*place)) value = one<typename T::value_type>(*place, -1);
       } else if constexpr (is_vector<T>) {
-        value.clear();
+        if constexpr (std::same_as<T, std::vector<Dim>>)
+          if (by_axis(option, value)) return;
+        if (count(*place) > 0) value.clear();
         for (int i = 0; i < count(*place); ++i) value.push_back(one<typename T::value_type>(*place, i));
       } else if constexpr (std::same_as<T, Filler>) {
         if (given(*place) || option != "filler") value = read_filler(filler(*place, -1));
@@ -144,6 +158,8 @@ class OptionReader {
   bool special(std::string_view option, double& value);
   void multipliers(std::string_view option, std::string_view params, Multipliers& value);
   void size(std::string_view option, Size2& value);
+  /// Sets the option to the two numbers of kernel_h and kernel_w, and the like; false where there are none.
+  bool by_axis(std::string_view option, std::vector<Dim>& value);
 
   const Line& line_;
   const proto::LayerParameter& layer_;
@@ -169,11 +185,14 @@ class OptionWriter {
       if (value == absent) return;
       if constexpr (std::same_as<T, Size2>) {
         size(option, value);
+      } else if constexpr (!has_field<T>) {
+        refuse_option(option);
       } else {
         const Place place = find(option);
         if constexpr (is_optional<T>) {
           if (value) one(place, option, *value);
         } else if constexpr (is_vector<T>) {
+          if (value.empty()) refuse_empty(option);
           for (const auto& element : value) one(place, option, static_cast<typename T::value_type>(element));
         } else {
           one(place, option, value);
@@ -198,6 +217,8 @@ class OptionWriter {
   static void put(const Place& place, std::string_view option, double value);
   static void put(const Place& place, bool value);
   static void put(const Place& place, const std::string& value);
+  [[noreturn]] static void refuse_option(std::string_view option);
+  [[noreturn]] static void refuse_empty(std::string_view option);
   static void put_enumerator(const Place& place, std::string_view option, const std::string& name);
   static google::protobuf::Message& message(const Place& place);
 

@@ -211,7 +211,7 @@ TEST_SUITE("data") {
         if (entry.path().extension() != ".prototxt" || name.find("solver") == std::string::npos) continue;
         CAPTURE(name);
         ++count;
-        if (!knows("DataLayer")) {
+        if (caffes_type("DataLayer").empty()) {
           CHECK_THROWS_WITH_AS(
               read_solver(entry.path()),
               doctest::Contains("there is no layer of type \"Data\""),
