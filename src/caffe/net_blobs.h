@@ -24,4 +24,7 @@ struct NetLayerBlobs {
 /// The layers that take part in the net, in order, those without parameters too.
 std::vector<NetLayerBlobs> net_blobs(const Net& net);
 
+/// The places in Net::params() of the net's parameters, each of them once: Caffe's learnable_params.
+std::vector<std::size_t> learnable_params(const Net& net);
+
 }  // namespace sparknet::caffe

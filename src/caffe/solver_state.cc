@@ -11,12 +11,20 @@
 #include "src/caffe/blob_proto.h"
 #include "src/caffe/hdf5_file.h"
 #include "src/caffe/model_file.h"
+#include "src/caffe/net_blobs.h"
 #include "src/caffe/proto.h"
 #include "src/caffe/solver_state_file.h"
 #include "src/io/file.h"
 
 namespace sparknet::caffe {
 namespace {
+
+/// The parameters that the history is of, in Caffe's order.
+std::vector<ParamInfo> history_params(Solver& solver) {
+  std::vector<ParamInfo> params;
+  for (const std::size_t i : learnable_params(solver.net())) params.push_back(solver.net().params()[i]);
+  return params;
+}
 
 /// A parameter's part of a slot of history, which has the shape of the arena.
 Tensor part(Solver& solver, int slot, const ParamInfo& info) {
@@ -97,7 +105,7 @@ RestoreReport restore_state(
     Solver& solver, const std::filesystem::path& file, const std::optional<std::filesystem::path>& model) {
   const StateFile state = read_state(file);
   const auto refuse = [&](const std::string& why) { throw DataError(file.string(), -1, why); };
-  const std::vector<ParamInfo>& params = solver.net().params();
+  const std::vector<ParamInfo> params = history_params(solver);
   const int slots = solver.rule().slots();
   if (!caffe_has(solver.rule().name()))
     refuse(fmt::format("is Caffe's, which has no update rule \"{}\"", solver.rule().name()));
@@ -146,10 +154,10 @@ void save_state(Solver& solver, const std::filesystem::path& file, const std::fi
   const std::int64_t iteration = solver.iteration();
   if (iteration > INT_MAX) refuse(fmt::format("cannot be written: Caffe counts no {} iterations", iteration));
   const auto step = static_cast<std::int32_t>(current_step(solver.param(), iteration));
-  const auto each = [&](auto&& f) {
+  const auto each = [&, params = history_params(solver)](auto&& f) {
     std::size_t i = 0;
     for (int slot = 0; slot < solver.rule().slots(); ++slot)
-      for (const ParamInfo& info : solver.net().params()) f(i++, part(solver, slot, info));
+      for (const ParamInfo& info : params) f(i++, part(solver, slot, info));
   };
   if (file.extension() == ".h5") {
     Hdf5Writer out(file);
