@@ -185,7 +185,7 @@ const std::vector<std::string>& known_types() {
     std::vector<std::string> names;
     for (const Entry& entry : catalog()) names.emplace_back(entry.line.type);
     std::ranges::sort(names);
-    names.erase(std::ranges::unique(names).begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
     return names;
   }();
   return types;

@@ -377,7 +377,7 @@ void OptionWriter::put(const Place& place, std::string_view option, Dim value) {
   const Reflection& set = *message->GetReflection();
   const auto narrow = [&]<class T>(T) {
     if (!std::in_range<T>(value))
-      refuse(fmt::format("option .{} is {}, which Caffe's {} cannot be", option, value, field->cpp_type_name()));
+      refuse(fmt::format("option .{} is {}, which Caffe's {} cannot be", option, value, place.field->cpp_type_name()));
     return static_cast<T>(value);
   };
   const bool many = field->is_repeated();
