@@ -135,12 +135,10 @@ TEST_CASE("models that make no sense") {
   CHECK(trouble<DataError>([&] { read_model(dir / "none"); }) == (dir / "none").string() + ": there is no such file");
 }
 
-TEST_CASE("parameters that layers share") {
-  // What the net makes of it: "b" reads the numbers of "a".
+TEST_CASE("the tensors of a model lie in what was read, and keep it") {
   proto::NetParameter text = parse_text(std::string(R"(layer { name: "ip1")") + blobs_of_ip1 + "}");
   const Model model = model_of(text);
   CHECK(model.layers[0].blobs[1].dtype() == DType::F64);
-  // The tensors keep the message alive.
   const Tensor kept = model_of(text).layers[0].blobs[0];
   CHECK(kept == Tensor::from({3, 2}, {1.F, 2.F, 3.F, 4.F, 5.F, 6.F}));
 }
