@@ -9,6 +9,7 @@
 #include "sparknet/caffe/hdf5_output.h"
 #include "sparknet/caffe/image_data.h"
 #include "sparknet/caffe/memory_data.h"
+#include "sparknet/caffe/prototxt.h"
 #include "sparknet/caffe/solver_state.h"
 #include "sparknet/caffe/weights.h"
 #include "sparknet/check_gradients.h"

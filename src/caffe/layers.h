@@ -1,0 +1,72 @@
+#pragma once
+
+// The catalog of what prototxt files know.
+
+#include "sparknet/sparknet.h"
+#include "src/caffe/options.h"
+
+namespace sparknet::caffe {
+
+/// Of an LSTM (`states` 2) or an RNN (1): W_x, b, W_x_static where there is a static input, W_h, and the RNN's W_o,
+/// b_o.
+template <int states>
+std::string recurrent_params(const proto::LayerParameter& layer) {
+  const int exposed = layer.recurrent_param().expose_hidden() ? states : 0;
+  return std::string("wb") + (layer.bottom_size() > 2 + exposed ? "w" : "") + (states == 1 ? "wwb" : "w");
+}
+
+/// Calls visit(Line, LayerType*) for each type of layers: the line that a new one needs. (RDDLayer has none: it shares
+/// a type with InputLayer, and catalog.cc knows both.)
+template <class V>
+void for_each_layer(V&& visit) {
+  const auto line = [&]<class L>(L* type, Line of) { visit(std::move(of), type); };
+#define LINE(Type, ...) line(static_cast<Type*>(nullptr), Line{__VA_ARGS__})
+  LINE(AbsValLayer, "AbsVal");
+  LINE(AccuracyLayer, "Accuracy", {"accuracy_param"});
+  LINE(ArgMaxLayer, "ArgMax", {"argmax_param"});
+  LINE(BatchReindexLayer, "BatchReindex");
+  LINE(BNLLLayer, "BNLL");
+  LINE(ClipLayer, "Clip", {"clip_param"});
+  LINE(ConcatLayer, "Concat", {"concat_param"});
+  LINE(ConvolutionLayer, "Convolution", {"convolution_param"}, {{"kernel", "kernel_size"}, {"bias", "bias_term"}});
+  LINE(CropLayer, "Crop", {"crop_param"});
+  LINE(DropoutLayer, "Dropout", {"dropout_param"}, {{"ratio", "dropout_ratio"}});
+  LINE(DummyDataLayer, "DummyData", {"dummy_data_param"});
+  LINE(EltwiseLayer, "Eltwise", {"eltwise_param"});
+  LINE(ELULayer, "ELU", {"elu_param"});
+  LINE(EmbedLayer, "Embed", {"embed_param"}, {{"bias", "bias_term"}});
+  LINE(ExpLayer, "Exp", {"exp_param"});
+  LINE(FlattenLayer, "Flatten", {"flatten_param"});
+  LINE(GELULayer, "GELU", {"gelu_param"});
+  LINE(InnerProductLayer, "InnerProduct", {"inner_product_param"}, {{"bias", "bias_term"}});
+  LINE(InputLayer, "Input", {"input_param"});
+  LINE(LogLayer, "Log", {"log_param"});
+  LINE(LRNLayer, "LRN", {"lrn_param"});
+  LINE(LSTMLayer, "LSTM", {"recurrent_param"}, {}, recurrent_params<2>);
+  LINE(LSTMUnitLayer, "LSTMUnit");
+  LINE(ParameterLayer, "Parameter", {"parameter_param"});
+  LINE(PermuteLayer, "Permute", {"permute_param"});
+  LINE(
+      PoolingLayer,
+      "Pooling",
+      {"pooling_param"},
+      {{"pooling", "pool"}, {"kernel", "kernel_size"}, {"global", "global_pooling"}});
+  LINE(PowerLayer, "Power", {"power_param"});
+  LINE(ReductionLayer, "Reduction", {"reduction_param"});
+  LINE(ReLULayer, "ReLU", {"relu_param"});
+  LINE(ReshapeLayer, "Reshape", {"reshape_param"});
+  LINE(RNNLayer, "RNN", {"recurrent_param"}, {}, recurrent_params<1>);
+  LINE(SigmoidLayer, "Sigmoid", {"sigmoid_param"});
+  LINE(SilenceLayer, "Silence");
+  LINE(SliceLayer, "Slice", {"slice_param"});
+  LINE(SoftmaxLayer, "Softmax", {"softmax_param"});
+  LINE(SoftmaxWithLoss, "SoftmaxWithLoss", {"softmax_param", "loss_param"});
+  LINE(SplitLayer, "Split");
+  LINE(SwishLayer, "Swish", {"swish_param"});
+  LINE(TanHLayer, "TanH", {"tanh_param"});
+  LINE(ThresholdLayer, "Threshold", {"threshold_param"});
+  LINE(TileLayer, "Tile", {"tile_param"});
+#undef LINE
+}
+
+}  // namespace sparknet::caffe
