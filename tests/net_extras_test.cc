@@ -217,6 +217,7 @@ TEST_CASE("a solver trains shared parameters, a test net has them, and a snapsho
 }
 
 TEST_CASE("what does not go together in shared parameters") {
+  const std::vector<ParamSpec> none;
   const auto refusal =
       [](std::vector<ParamSpec> left, std::vector<ParamSpec> right, InnerProductOptions options = {.num_output = 4}) {
         return message_of([&] { Net(siamese(std::move(left), std::move(right), std::move(options)), f64); });

@@ -56,6 +56,8 @@ void read_options(OptionReader& reader, L& layer) {
 template <class L>
 LayerParam read(const Line& line, const proto::LayerParameter& from, Where where) {
   L layer = blank<L>(from);
+  if constexpr (requires { layer.datasets; })  // which Caffe calls as the tops
+    if (from.top_size() > 0) layer.datasets.assign(from.top().begin(), from.top().end());
   OptionReader reader(line, from);
   read_options(reader, layer);
   reader.finish();
@@ -118,6 +120,8 @@ void modernise(proto::LayerParameter& layer) {
 template <class L>
 proto::LayerParameter write(const Line& line, const LayerParam& param) {
   proto::LayerParameter to = begin(line, param);
+  if constexpr (requires { &L::datasets; })
+    if (param.tops() != param.as<L>()->datasets) refuse("its tops have other names than its datasets");
   OptionWriter writer(line, to);
   if constexpr (requires { &L::options; }) {
     const auto& options = param.as<L>()->options;

@@ -215,16 +215,28 @@ TEST_CASE("sizes are read in all of Caffe's ways") {
   const std::string layer = "net.prototxt:1: layer \"l\" (Convolution): ";
   CHECK(why("kernel_size: 3 kernel_h: 3") == layer + "kernel_size is given, and kernel_h or kernel_w too");
   CHECK(why("stride_h: 3") == layer + "of stride_h and stride_w only one is given");
-  CHECK(why("pad: 1 pad: 2 pad: 3") == layer + "pad has 3 values, and images have two axes");
+}
+
+TEST_CASE("convolutions over other axes than an image's are of another type") {
+  const auto nd = options_of<ConvolutionNdLayer>(
+      "type: 'Convolution' convolution_param { kernel_size: 3 pad: 1 pad: 2 pad: 3 num_output: 4 }");
+  CHECK(
+      nd ==
+      ConvolutionNdOptions{.kernel = {3}, .num_output = 4, .pad = {1, 2, 3}, .weight_filler = Filler::constant(0)});
+  CHECK(options_of<ConvolutionNdLayer>("type: 'Convolution' convolution_param { axis: 2 }").axis == 2);
+  CHECK(
+      options_of<DeconvolutionNdLayer>("type: 'Deconvolution' convolution_param { force_nd_im2col: true }").axis == 1);
+  CHECK(
+      options_of<Im2colLayer>("type: 'Im2col' convolution_param { kernel_h: 3 kernel_w: 4 }").kernel ==
+      std::vector<Dim>{3, 4});
 }
 
 TEST_CASE("what a layer cannot do is refused, and what makes no difference is not") {
   const std::string layer = "net.prototxt:1: layer \"l\" ";
   CHECK(
-      layer_trouble("type: 'Convolution' convolution_param { axis: 2 }") ==
-      layer + "(Convolution): convolution_param.axis is given, and this layer cannot do anything but the default");
-  CHECK(
-      layer_trouble("type: 'Convolution' convolution_param { axis: 1 force_nd_im2col: true engine: CAFFE }") == "none");
+      layer_trouble("type: 'InfogainLoss' infogain_loss_param { source: 'H' }") ==
+      layer + "(InfogainLoss): infogain_loss_param.source is given, and this layer cannot do anything but the default");
+  CHECK(layer_trouble("type: 'Convolution' convolution_param { axis: 1 engine: CAFFE }") == "none");
   CHECK(
       layer_trouble("type: 'InnerProduct' inner_product_param { weight_filler { type: 'xaver' } }") ==
       layer + "(InnerProduct): there is no filler \"xaver\"; did you mean \"xavier\"?");
