@@ -13,8 +13,8 @@ struct NetBlob {
   std::size_t index;
   /// Whether the numbers belong to this layer, or to one before it with which it shares them.
   bool owned;
-  /// Whether the shape may be another one of as many numbers.
-  bool permissive;
+  /// What it has in this layer.
+  Shape shape;
 };
 struct NetLayerBlobs {
   const LayerParam* param;
@@ -23,8 +23,5 @@ struct NetLayerBlobs {
 
 /// The layers that take part in the net, in order, those without parameters too.
 std::vector<NetLayerBlobs> net_blobs(const Net& net);
-
-/// The places in Net::params() of the net's parameters, each of them once: Caffe's learnable_params.
-std::vector<std::size_t> learnable_params(const Net& net);
 
 }  // namespace sparknet::caffe

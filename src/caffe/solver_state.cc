@@ -11,7 +11,6 @@
 #include "src/caffe/blob_proto.h"
 #include "src/caffe/hdf5_file.h"
 #include "src/caffe/model_file.h"
-#include "src/caffe/net_blobs.h"
 #include "src/caffe/proto.h"
 #include "src/caffe/solver_state_file.h"
 #include "src/io/file.h"
@@ -20,10 +19,8 @@ namespace sparknet::caffe {
 namespace {
 
 /// The parameters that the history is of, in Caffe's order.
-std::vector<ParamInfo> history_params(Solver& solver) {
-  std::vector<ParamInfo> params;
-  for (const std::size_t i : learnable_params(solver.net())) params.push_back(solver.net().params()[i]);
-  return params;
+const std::vector<ParamInfo>& history_params(Solver& solver) {
+  return solver.net().params();
 }
 
 /// A parameter's part of a slot of history, which has the shape of the arena.

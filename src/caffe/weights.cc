@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "src/caffe/blob_proto.h"
+#include "src/caffe/catalog.h"
 #include "src/caffe/hdf5_file.h"
 #include "src/caffe/model_file.h"
 #include "src/caffe/net_blobs.h"
@@ -58,10 +59,20 @@ Model read_hdf5_model(const Hdf5Reader& in) {
   return model;
 }
 
-/// ConvolutionLayer is Caffe's Convolution.
-std::string caffe_type(std::string_view type) {
-  if (type.ends_with("Layer")) type.remove_suffix(5);
-  return std::string(type);
+/// What the file says of a layer beside its blobs.
+proto::LayerParameter describe(const LayerParam& layer) {
+  if (!caffes_type(layer.type()).empty()) {
+    try {
+      return write_layer(layer);
+    } catch (const BadInput&) {  // some option has no place in Caffe's messages, and weights are loaded by name
+    }
+  }
+  proto::LayerParameter message;
+  message.set_name(layer.name());
+  message.set_type(std::string(layer.type()));
+  for (const std::string& bottom : layer.inputs()) message.add_bottom(bottom);
+  for (const std::string& top : layer.tops()) message.add_top(top);
+  return message;
 }
 
 [[noreturn]] void misfit(const Model& model, const Net& net, const std::string& why) {
@@ -155,9 +166,7 @@ CopyReport copy_weights(Net& net, const Model& model) {
       const ParamInfo& info = net.params()[targets[i].index];
       const Tensor& values = source.blobs[i];
       if (!values.defined() && !targets[i].owned) continue;
-      const bool same = same_blob_shape(values.shape(), info.shape) ||
-                        (targets[i].permissive && values.count() == info.shape.count());
-      if (!same)
+      if (!same_blob_shape(values.shape(), targets[i].shape))
         misfit(
             model,
             net,
@@ -167,7 +176,7 @@ CopyReport copy_weights(Net& net, const Model& model) {
                 source.name,
                 values.defined() ? to_string(values.shape()) : "missing",
                 info.full_name(),
-                to_string(info.shape)));
+                to_string(targets[i].shape)));
       weights.tensor(targets[i].index).copy_from(values.cast(weights.dtype()).reshape(info.shape));
       filled[targets[i].index] = true;
     }
@@ -200,11 +209,9 @@ void write_model(const Net& net, const std::filesystem::path& file) {
   message.set_name(net.param().name);
   for (const NetLayerBlobs& from : net_blobs(net)) {
     proto::LayerParameter& layer = *message.add_layer();
-    layer.set_name(from.param->name());
-    layer.set_type(caffe_type(from.param->type()));
-    for (const std::string& bottom : from.param->inputs()) layer.add_bottom(bottom);
-    for (const std::string& top : from.param->tops()) layer.add_top(top);
-    for (const NetBlob& blob : from.blobs) fill_blob(weights.tensor(blob.index), *layer.add_blobs());
+    layer = describe(*from.param);
+    for (const NetBlob& blob : from.blobs)
+      fill_blob(weights.tensor(blob.index).reshape(blob.shape), *layer.add_blobs());
   }
   write_message(file, message);
 }

@@ -178,6 +178,59 @@ TEST_CASE("a model is written and read") {
   }
 }
 
+TEST_CASE("parameters that layers share stand in each of them, in the shape they have there") {
+  const NetParam param(
+      "shared",
+      RDDLayer{"data", {1, 2}},
+      with(InnerProductLayer{"up", {"data"}, {.num_output = 3}}, {.param = {{"w"}, {"b"}}}),
+      with(
+          InnerProductLayer{"down", {"up"}, {.num_output = 2}},
+          {.param = {{.name = "w", .share_mode = ShareMode::Permissive}}}),
+      with(InnerProductLayer{"again", {"data"}, {.num_output = 3}}, {.param = {{}, {"b"}}}));
+  Net net(param, {.threads = 1, .seed = 1}), other(param, {.threads = 1, .seed = 2});
+  CHECK(net.params().size() == 4);
+  std::vector<std::string> endings{"caffemodel"};
+#ifdef SPARKNET_WITH_HDF5
+  endings.push_back("h5");
+#endif
+  for (const std::string& ending : endings) {
+    const TempDir dir;
+    const std::filesystem::path file = dir / ("shared." + ending);
+    write_model(net, file);
+    const Model model = read_model(file);
+    CHECK(model.layers.size() >= 3);
+    if (ending == "caffemodel") {
+      const auto blobs = [&](std::string_view name) {
+        for (const LayerBlobs& layer : model.layers)
+          if (layer.name == name) return layer.blobs;
+        return std::vector<Tensor>{};
+      };
+      REQUIRE(blobs("down").size() == 2);
+      CHECK(blobs("down")[0].shape() == Shape{2, 3});
+      CHECK(blobs("down")[0].get<float>(0, 2) == blobs("up")[0].get<float>(1, 0));
+      REQUIRE(blobs("again").size() == 2);
+      CHECK(blobs("again")[0].shape() == Shape{3, 2});
+      CHECK(blobs("again")[1].shape() == Shape{3});
+    }
+    other.set_weights(Net(param, {.threads = 1, .seed = 3}).weights());
+    const CopyReport report = copy_weights(other, model);
+    CHECK(report.kept.empty());
+    CHECK(other.weights() == net.weights());
+  }
+}
+
+TEST_CASE("a model says what its layers are") {
+  const TempDir dir;
+  write_model(Net(two_layers(), {.threads = 1}), dir / "two.caffemodel");
+  proto::NetParameter net;
+  REQUIRE(net.ParseFromString(read_all(dir / "two.caffemodel")));
+  REQUIRE(net.layer_size() == 4);
+  CHECK(net.layer(1).type() == "InnerProduct");
+  CHECK(net.layer(1).inner_product_param().num_output() == 3);
+  CHECK(net.layer(3).inner_product_param().bias_term() == false);
+  CHECK(net.layer(3).blobs_size() == 1);
+}
+
 TEST_CASE("a damaged model harms nobody") {
   const TempDir dir;
   write_model(Net(two_layers()), dir / "x.caffemodel");

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "sparknet/error.h"
+#include "src/caffe/datum.h"
 #include "src/caffe/proto.h"
 #include "tests/fuzz/seeds.h"
 
@@ -31,5 +32,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (datum.data().size() + 4 * static_cast<std::size_t>(datum.float_data_size()) > size) std::abort();
   } catch (const DataError&) {
   }
+  for (const DecodeAs decode : {DecodeAs::Native, DecodeAs::Color, DecodeAs::Gray}) try {
+      DatumReader reader(decode);
+      reader.read("input", std::as_bytes(std::span(data, size)));
+      if (reader.values().size() != static_cast<std::size_t>(reader.shape().count()) * size_of(reader.dtype()))
+        std::abort();
+    } catch (const DataError&) {
+    }
   return 0;
 }
