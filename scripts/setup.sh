@@ -13,11 +13,11 @@ build     eigen3/Eigen/Core          libeigen3-dev       matrices inside the lib
 build     fmt/core.h                 libfmt-dev          text inside the library
 build     zlib.h                     zlib1g-dev          reads .gz data files
 build     CLI/CLI.hpp                libcli11-dev        options of the examples
-build     google/protobuf/message.h  libprotobuf-dev     Caffe's files
-build     protoc                     protobuf-compiler   Caffe's files
-build     hdf5/serial/hdf5.h         libhdf5-dev         Caffe's files in HDF5
-build     lmdb.h                     liblmdb-dev         Caffe's databases
-build     leveldb/db.h               libleveldb-dev      Caffe's databases
+build     google/protobuf/message.h  libprotobuf-dev     files of Caffe
+build     protoc                     protobuf-compiler   files of Caffe
+build     hdf5/serial/hdf5.h         libhdf5-dev         files of Caffe in HDF5
+build     lmdb.h                     liblmdb-dev         databases of Caffe
+build     leveldb/db.h               libleveldb-dev      databases of Caffe
 build     png.h                      libpng-dev          images
 build     turbojpeg.h                libturbojpeg0-dev   images
 download  curl|wget                  curl                fetches data sets
