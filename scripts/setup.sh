@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing with apt, and nothing else: scripts/setup.sh [build|download|mpi|test|ci]...
+# Installs what is missing with apt, and nothing else: scripts/setup.sh [build|caffe|download|mpi|test|ci]...
 # Where nothing is missing it prints nothing, does nothing and needs no network.
 set -euo pipefail
 exec </dev/null
@@ -13,13 +13,13 @@ build     eigen3/Eigen/Core          libeigen3-dev       matrices inside the lib
 build     fmt/core.h                 libfmt-dev          text inside the library
 build     zlib.h                     zlib1g-dev          reads .gz data files
 build     CLI/CLI.hpp                libcli11-dev        options of the examples
-build     google/protobuf/message.h  libprotobuf-dev     files of Caffe
-build     protoc                     protobuf-compiler   files of Caffe
-build     hdf5/serial/hdf5.h         libhdf5-dev         files of Caffe in HDF5
-build     lmdb.h                     liblmdb-dev         databases of Caffe
-build     leveldb/db.h               libleveldb-dev      databases of Caffe
-build     png.h                      libpng-dev          images
-build     turbojpeg.h                libturbojpeg0-dev   images
+caffe     google/protobuf/message.h  libprotobuf-dev     files of Caffe
+caffe     protoc                     protobuf-compiler   files of Caffe
+caffe     hdf5/serial/hdf5.h         libhdf5-dev         files of Caffe in HDF5
+caffe     lmdb.h                     liblmdb-dev         databases of Caffe
+caffe     leveldb/db.h               libleveldb-dev      databases of Caffe
+caffe     png.h                      libpng-dev          images
+caffe     turbojpeg.h                libturbojpeg0-dev   images
 download  curl|wget                  curl                fetches data sets
 download  /etc/ssl/certs             ca-certificates     fetches data sets
 mpi       mpicxx                     libopenmpi-dev      averages over processes
@@ -43,7 +43,8 @@ have() {  # one of the second column's words
 
 wanted=" ${*:-build} "
 [[ $wanted == *" ci "* ]] && wanted+="test "
-[[ $wanted == *" test "* ]] && wanted+="build mpi "
+[[ $wanted == *" test "* ]] && wanted+="build caffe mpi "
+[[ $wanted == *" caffe "* ]] && wanted+="build "
 packages=() reasons=()
 while read -r set what package why; do
   [[ -n $set && $wanted == *" $set "* ]] || continue
