@@ -234,7 +234,7 @@ TEST_CASE("what does not go together in shared parameters") {
       text.find(
           "has lr_mult 3 and decay_mult 1 for its \"weights\", which is \"w\" as left.weights is, with 2 and 1") !=
       std::string::npos);
-  text = refusal({{.lr_mult = 2.0}}, none, {.num_output = 4, .lr = {3, 1}});
+  text = refusal({{.lr_mult = 2.0}}, none, {.num_output = 4, .lr_mult = {3, 1}});
   CHECK(text.find("has the lr_mult 3 for its \"weights\", and is told 2 beside") != std::string::npos);
   CHECK(refusal({{"w"}}, {{.name = "w", .lr_mult = 3.0}}) == "nothing was thrown");
   Net later(siamese({{"w"}}, {{.name = "w", .lr_mult = 3.0}}), f64);
