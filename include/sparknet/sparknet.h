@@ -55,6 +55,7 @@
 #include "sparknet/layers/embed.h"
 #include "sparknet/layers/euclidean_loss.h"
 #include "sparknet/layers/exp.h"
+#include "sparknet/layers/filter.h"
 #include "sparknet/layers/flatten.h"
 #include "sparknet/layers/gelu.h"
 #include "sparknet/layers/hinge_loss.h"

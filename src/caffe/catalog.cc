@@ -211,6 +211,8 @@ LayerParam read_layer(const proto::LayerParameter& from, Where where) {
         from.type().empty()
             ? "has no type"
             : fmt::format("there is no layer of type \"{}\"{}", from.type(), did_you_mean(from.type(), known_types())));
+  if (found->line.lacks)
+    if (const std::string_view why = found->line.lacks(from); !why.empty()) refuse(std::string(why));
   proto::LayerParameter layer = from;
   modernise(layer);
   return found->read(found->line, layer, where);

@@ -25,6 +25,14 @@ inline void mark_any_axes(proto::LayerParameter& layer) {
   layer.mutable_convolution_param()->set_force_nd_im2col(true);
 }
 
+/// Caffe's Filter shrinks the batch, which ours does not: a file has to say that it knows.
+inline std::string_view lacks_pad(const proto::LayerParameter& layer) {
+  if (layer.has_filter_param()) return {};
+  return "Caffe's Filter gives its tops another number of rows in each pass, and here a top has one shape: the rows "
+         "that are not kept are padded. Say with what, a number for each bottom but the selector, as filter_param { "
+         "pad: 0 pad: -1 }; for labels that is the ignore_label of the loss";
+}
+
 /// Calls visit(Line, LayerType*) for each type of layers: the line that a new one needs. (RDDLayer has none: it shares
 /// a type with InputLayer, and catalog.cc knows both.)
 template <class V>
@@ -66,6 +74,12 @@ void for_each_layer(V&& visit) {
   LINE(EmbedLayer, "Embed", {"embed_param"}, {{"bias", "bias_term"}});
   LINE(EuclideanLoss, "EuclideanLoss");
   LINE(ExpLayer, "Exp", {"exp_param"});
+  LINE(
+      FilterLayer,
+      .type = "Filter",
+      .messages = {"filter_param"},
+      .mark = [](proto::LayerParameter& layer) { layer.mutable_filter_param(); },
+      .lacks = lacks_pad);
   LINE(FlattenLayer, "Flatten", {"flatten_param"});
   LINE(GELULayer, "GELU", {"gelu_param"});
   LINE(HDF5DataLayer, "HDF5Data", {"hdf5_data_param"});

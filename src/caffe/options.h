@@ -38,6 +38,8 @@ struct Line {
   /// takes), and what makes it so.
   bool (*takes)(const proto::LayerParameter&) = nullptr;
   void (*mark)(proto::LayerParameter&) = nullptr;
+  /// What a message of Caffe's own lacks here; empty: nothing. Null: never anything.
+  std::string_view (*lacks)(const proto::LayerParameter&) = nullptr;
 };
 
 /// The number that a float stands for, where it was read or is printed: 0.1 of 0.1F.

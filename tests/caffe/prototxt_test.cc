@@ -242,6 +242,14 @@ TEST_CASE("what a layer cannot do is refused, and what makes no difference is no
       layer + "(InnerProduct): there is no filler \"xaver\"; did you mean \"xavier\"?");
   CHECK(layer_trouble("type: 'Input' bottom: 'x'") == layer + "(Input): reads 1 bottoms, and its type reads none");
   CHECK(layer_trouble("type: 'Relu'") == layer + "(Relu): there is no layer of type \"Relu\"; did you mean \"ReLU\"?");
+  CHECK(
+      layer_trouble("type: 'Filter' bottom: 'x' bottom: 'selector'") ==
+      layer +
+          "(Filter): Caffe's Filter gives its tops another number of rows in each pass, and here a top has one shape: "
+          "the rows that are not kept are padded. Say with what, a number for each bottom but the selector, as "
+          "filter_param { pad: 0 pad: -1 }; for labels that is the ignore_label of the loss");
+  CHECK(layer_trouble("type: 'Filter' filter_param {}") == "none");
+  CHECK(options_of<FilterLayer>("type: 'Filter' filter_param { pad: 0 pad: -1 }").pad == std::vector<double>{0, -1});
   CHECK(layer_trouble("") == "net.prototxt:1: layer \"l\": has no type");
   std::string dims;
   for (int i = 0; i < 13; ++i) dims += "dim: 1 ";

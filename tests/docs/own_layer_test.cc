@@ -81,6 +81,7 @@ std::unique_ptr<Layer> SnakeLayer::make() const {
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <limits>
 
 // snippet: net
@@ -104,6 +105,50 @@ TEST_CASE("SnakeLayer: gradients") {
   }
 }
 // end
+
+// snippet: feed
+/// Two numbers and whether the first is the larger one: [batch_size, 2] and [batch_size].
+struct PairsLayer {
+  static constexpr std::string_view type = "PairsLayer";
+  std::string name;
+  Dim batch_size;
+  Where where = Where::here();
+
+  std::span<const std::string> inputs() const { return {}; }
+  std::vector<std::string> tops() const { return {name, "label"}; }
+  std::vector<Shape> infer(std::span<const Shape>) const { return {{batch_size, 2}, {batch_size}}; }
+  std::unique_ptr<Layer> make() const { return nullptr; }  // nothing runs: the net fills the tops from the feed
+  LayerFeed feed(Phase phase) const {
+    const auto fill = [](Dim index, std::span<std::byte* const> out) {
+      const Dim a = index % 7, b = index % 5;
+      const float pair[] = {static_cast<float>(a), static_cast<float>(b)}, label = a > b ? 1 : 0;
+      std::memcpy(out[0], pair, sizeof pair);
+      std::memcpy(out[1], &label, sizeof label);
+    };
+    return {
+        .source = from_callback({{"data", {2}}, {"label", {1}}}, 35, fill),
+        .options = {.shuffle = phase == Phase::Train}};
+  }
+  bool operator==(const PairsLayer&) const = default;
+};
+// end
+static_assert(LayerSpec<PairsLayer>);
+
+TEST_CASE("a layer of one's own that feeds itself") {
+  Net net(
+      NetParam(
+          "pairs",
+          PairsLayer{"data", 4},
+          InnerProductLayer{"ip", {"data"}, {.num_output = 2}},
+          SoftmaxWithLoss{"loss", {"ip", "label"}}),
+      {.phase = Phase::Test});
+  CHECK(net.is_fed());
+  net.forward();
+  CHECK(net.blob("data").shape() == Shape{4, 2});
+  Solver solver({.base_lr = 0.5, .max_iter = 200}, net.param());
+  const double first = solver.step();
+  CHECK(solver.step(199) < first);
+}
 
 TEST_CASE("a layer of one's own in a net") {
   Net net(snake_net());

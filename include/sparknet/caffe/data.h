@@ -7,9 +7,9 @@ namespace sparknet::caffe {
 
 struct DataOptions {
   /// The database's folder.
-  std::string source = {};
+  std::string source = {};  // required
   Database backend = Database::LevelDB;
-  Dim batch_size = 0;
+  Dim batch_size = 0;  // required
   /// Begin so many examples late, or fewer: the number below it follows from the layer's name.
   Dim rand_skip = 0;
   /// Read images that are stored as PNG or JPEG as colour; force_color is the same.
@@ -17,7 +17,7 @@ struct DataOptions {
   /// How many batches are made ahead.
   Dim prefetch = 4;
 
-  // What happens to an image: (x - mean) * scale of a part of it. Caffe's transform_param.
+  /// An image becomes (x - mean) * scale. Caffe's transform_param, as all that follows.
   double scale = 1;
   /// Flip half of the images left to right, in the training phase.
   bool mirror = false;
@@ -62,7 +62,7 @@ struct DataLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return {}; }
-  std::vector<std::string> tops() const { return {name, "label"}; }
+  std::vector<std::string> tops() const { return {name, "label"}; }  // images[, labels]
   std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
   std::unique_ptr<Layer> make() const { return nullptr; }
   LayerFeed feed(Phase phase) const;

@@ -6,8 +6,8 @@ namespace sparknet::caffe {
 
 struct HDF5DataOptions {
   /// A text file that names a .h5 file in each line.
-  std::string source = {};
-  Dim batch_size = 0;
+  std::string source = {};  // required
+  Dim batch_size = 0;       // required
   /// Another order in each epoch, over all files, which then are all kept in memory.
   bool shuffle = false;
 
@@ -36,7 +36,7 @@ struct HDF5DataLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return {}; }
-  std::vector<std::string> tops() const { return datasets; }
+  std::vector<std::string> tops() const { return datasets; }  // one for each of datasets
   std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
   std::unique_ptr<Layer> make() const { return nullptr; }
   LayerFeed feed(Phase phase) const;

@@ -5,7 +5,7 @@
 namespace sparknet::caffe {
 
 struct HDF5OutputOptions {
-  std::string file_name = {};
+  std::string file_name = {};  // required
 
   bool operator==(const HDF5OutputOptions&) const = default;
   template <class V>

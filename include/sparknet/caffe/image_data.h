@@ -8,7 +8,7 @@ namespace sparknet::caffe {
 
 struct ImageDataOptions {
   /// A text file with a line for each image: its path, a space and its label.
-  std::string source = {};
+  std::string source = {};  // required
   Dim batch_size = 1;
   /// Begin so many images late, or fewer: the number below it follows from the layer's name.
   Dim rand_skip = 0;
@@ -21,7 +21,7 @@ struct ImageDataOptions {
   /// What paths begin with: put before them as it is, so it ends in a slash.
   std::string root_folder = {};
 
-  // See DataOptions.
+  /// This and all that follows: as for DataLayer.
   double scale = 1;
   bool mirror = false;
   Dim crop_size = 0;
@@ -65,7 +65,7 @@ struct ImageDataLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return {}; }
-  std::vector<std::string> tops() const { return {name, "label"}; }
+  std::vector<std::string> tops() const { return {name, "label"}; }  // images, labels
   std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
   std::unique_ptr<Layer> make() const { return nullptr; }
   LayerFeed feed(Phase phase) const;

@@ -5,9 +5,9 @@
 namespace sparknet::caffe {
 
 struct MemoryDataOptions {
-  Dim batch_size = 0, channels = 0, height = 0, width = 0;
+  Dim batch_size = 0, channels = 0, height = 0, width = 0;  // required
 
-  // Of images from `source`; see DataOptions.
+  /// This and all that follows: as for DataLayer, of images from `source`.
   double scale = 1;
   bool mirror = false;
   Dim crop_size = 0;
@@ -45,7 +45,7 @@ struct MemoryDataLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return {}; }
-  std::vector<std::string> tops() const { return {name, "label"}; }
+  std::vector<std::string> tops() const { return {name, "label"}; }  // images, labels
   std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
   std::unique_ptr<Layer> make() const { return nullptr; }
   std::optional<LayerFeed> feed(Phase phase) const;

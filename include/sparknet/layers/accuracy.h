@@ -38,7 +38,7 @@ struct AccuracyLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return bottom.names(); }
-  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
+  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;  // the share[, that of each class]
   std::unique_ptr<Layer> make() const;
   bool operator==(const AccuracyLayer&) const = default;
 };

@@ -27,14 +27,15 @@ struct BiasOptions {
 
 /// Adds numbers to the input, the same wherever the axes agree: with one input learned ones, with two the second input,
 /// whose axes are those of the first from `axis` on (a scalar fits anywhere). Caffe's Bias. The top has the shape of
-/// input 0. Parameter, with one input: "bias", whose shape is `num_axes` axes of the input.
+/// input 0.
+/// Parameter, with one input: "bias", whose shape is `num_axes` axes of the input.
 ///
 ///     BiasLayer{"bias", {"conv1"}}               // [N, C, H, W]: C numbers
 ///     BiasLayer{"sum", {"x", "y"}, {.axis = 0}}  // [N, C, H, W] and [N, C]
 struct BiasLayer {
   static constexpr std::string_view type = "BiasLayer";
   std::string name;
-  AnyInputs bottom;
+  AnyInputs bottom;  // x[, what is added]
   BiasOptions options = {};
   std::optional<Include> include = {};
   Where where = Where::here();

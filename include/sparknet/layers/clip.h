@@ -5,9 +5,8 @@
 namespace sparknet {
 
 struct ClipOptions {
-  /// Both are required.
-  std::optional<double> min = {};
-  std::optional<double> max = {};
+  std::optional<double> min = {};  // required
+  std::optional<double> max = {};  // required
 
   bool operator==(const ClipOptions&) const = default;
   template <class V>

@@ -24,8 +24,9 @@ struct ContrastiveLossOptions {
 /// The loss of pairs, as from siamese nets: with d the distance of the two feature vectors of a pair, the sum over the
 /// pairs of d^2 where they belong together and of max(margin - d, 0)^2 where they do not, divided by twice the number
 /// of pairs. Caffe's ContrastiveLoss. Gradients flow into both feature vectors; as in Caffe that of a pair that does
-/// not belong together is divided by d + 0.0001, and not by d, unless `legacy_version`. [N, ...], [N, ...], as many
-/// features for each example, and labels [N] or [N, 1], 0 for pairs that do not belong together -> [1].
+/// not belong together is divided by d + 0.0001, and not by d, unless `legacy_version`.
+/// [N, ...], [N, ...], as many features for each example, and labels [N] or [N, 1], 0 for pairs that do not belong
+/// together -> [1].
 ///
 ///     ContrastiveLoss{"loss", {"feat", "feat_p", "sim"}, {.margin = 1}}
 struct ContrastiveLoss {

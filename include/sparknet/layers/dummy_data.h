@@ -8,7 +8,7 @@ struct DummyDataOptions {
   /// One for all tops, or one for each; none: all are 0.
   std::vector<Filler> data_filler = {};
   /// One for all tops, or one for each.
-  std::vector<Shape> shape = {};
+  std::vector<Shape> shape = {};  // required
 
   bool operator==(const DummyDataOptions&) const = default;
   template <class V>
@@ -34,7 +34,7 @@ struct DummyDataLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return {}; }
-  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
+  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;  // one or more
   std::unique_ptr<Layer> make() const;
   bool operator==(const DummyDataLayer&) const = default;
 };

@@ -30,7 +30,7 @@ struct EltwiseOptions {
 struct EltwiseLayer {
   static constexpr std::string_view type = "EltwiseLayer";
   std::string name;
-  AnyInputs bottom;
+  AnyInputs bottom;  // two or more
   EltwiseOptions options = {};
   std::optional<Include> include = {};
   Where where = Where::here();

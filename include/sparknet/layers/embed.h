@@ -6,8 +6,8 @@ namespace sparknet {
 
 struct EmbedOptions {
   Dim num_output;  // required
-  /// How many things there are: indices are whole numbers from 0 to input_dim - 1. Required.
-  Dim input_dim = 0;
+  /// How many things there are: indices are whole numbers from 0 to input_dim - 1.
+  Dim input_dim = 0;  // required
   bool bias = true;
   Filler weight_filler = Filler::xavier();
   Filler bias_filler = Filler::constant(0);
@@ -29,9 +29,9 @@ struct EmbedOptions {
 };
 
 /// For each index its learned row of numbers, plus a bias: an inner product with one-hot vectors, without these.
-/// Caffe's Embed, where `bias` is bias_term; Caffe's default filler is constant 0. [N, ...] -> [N, ..., num_output]. An
-/// index that is no whole number in [0, input_dim) is a BadInput. Parameters: "weights" [input_dim, num_output] and,
-/// with `bias`, "bias" [num_output].
+/// Caffe's Embed, where `bias` is bias_term; Caffe's default filler is constant 0.
+/// [N, ...] -> [N, ..., num_output]. An index that is no whole number in [0, input_dim) is a BadInput.
+/// Parameters: "weights" [input_dim, num_output] and, with `bias`, "bias" [num_output].
 ///
 ///     EmbedLayer{"embedding", {"words"}, {.num_output = 100, .input_dim = 10000, .bias = false}}
 struct EmbedLayer {

@@ -24,8 +24,9 @@ struct HingeLossOptions {
 
 /// The loss of a classifier with a margin, one against all others: the mean over the examples of the sum over the
 /// classes of m, or of m^2, with m = max(1 - score, 0) for the label's class and max(1 + score, 0) for the others.
-/// Caffe's HingeLoss. Scores [N, classes] and labels [N] or [N, 1] -> [1]; scores [N, ...] have as many classes as an
-/// example has numbers. Labels as for SoftmaxWithLoss.
+/// Caffe's HingeLoss.
+/// Scores [N, classes] and labels [N] or [N, 1] -> [1]; scores [N, ...] have as many classes as an example has numbers.
+/// Labels as for SoftmaxWithLoss.
 ///
 ///     HingeLoss{"loss", {"ip", "label"}, {.norm = HingeNorm::L2}}
 struct HingeLoss {

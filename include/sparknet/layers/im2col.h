@@ -28,8 +28,8 @@ struct Im2colOptions {
 };
 
 /// The windows of a convolution written out: channel c * kernel.h * kernel.w + i * kernel.w + j of the output holds
-/// what element (i, j) of a kernel on channel c meets at each position. Any number of spatial axes. Caffe's Im2col. [N,
-/// C, H, W] -> [N, C * kernel.h * kernel.w, (H + 2 pad - dilation (kernel - 1) - 1) / stride + 1, ...].
+/// what element (i, j) of a kernel on channel c meets at each position. Any number of spatial axes. Caffe's Im2col.
+/// [N, C, H, W] -> [N, C * kernel.h * kernel.w, (H + 2 pad - dilation (kernel - 1) - 1) / stride + 1, ...].
 ///
 ///     Im2colLayer{"patches", {"data"}, {.kernel = {5, 5}}}
 struct Im2colLayer {

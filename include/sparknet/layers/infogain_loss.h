@@ -6,7 +6,7 @@
 namespace sparknet {
 
 struct InfogainLossOptions {
-  /// The matrix, a row for each label; of a third bottom where this is empty.
+  /// The matrix, a row for each label. Empty: it is the third bottom.
   std::vector<std::vector<double>> infogain = {};
   /// Labels of this value, which may be outside of the classes, add nothing to the loss and have no gradient.
   std::optional<Dim> ignore_label = {};
@@ -37,13 +37,13 @@ struct InfogainLossOptions {
 struct InfogainLoss {
   static constexpr std::string_view type = "InfogainLoss";
   std::string name;
-  AnyInputs bottom;  // scores, labels; H
+  AnyInputs bottom;  // scores, labels[, H]
   InfogainLossOptions options = {};
   std::optional<Include> include = {};
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return bottom.names(); }
-  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
+  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;  // the loss[, p]
   std::unique_ptr<Layer> make() const;
   bool operator==(const InfogainLoss&) const = default;
 };

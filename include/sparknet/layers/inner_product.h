@@ -33,9 +33,9 @@ struct InnerProductOptions {
 
 /// A fully connected layer: each output is a learned weighted sum of all numbers of an example, plus a bias. Caffe's
 /// InnerProduct, where `bias` is bias_term; Caffe's default filler is constant 0.
-/// [N, ...] -> [N, num_output]; with axis 2 [T, N, ...] -> [T, N, num_output], and so on. Parameters: "weights"
-/// [num_output, numbers that are summed], or the other way round with `transpose`, and, with `bias`, "bias"
-/// [num_output].
+/// [N, ...] -> [N, num_output]; with axis 2 [T, N, ...] -> [T, N, num_output], and so on.
+/// Parameters: "weights" [num_output, numbers that are summed], or the other way round with `transpose`, and, with
+/// `bias`, "bias" [num_output].
 ///
 ///     InnerProductLayer{"ip1", {"pool2"}, {.num_output = 500}}
 struct InnerProductLayer {

@@ -6,7 +6,7 @@ namespace sparknet {
 
 struct InputOptions {
   /// One for all tops, or one for each.
-  std::vector<Shape> shape = {};
+  std::vector<Shape> shape = {};  // required
 
   bool operator==(const InputOptions&) const = default;
   template <class V>
@@ -29,7 +29,7 @@ struct InputLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return {}; }
-  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
+  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;  // one or more
   std::unique_ptr<Layer> make() const { return nullptr; }
   bool operator==(const InputLayer&) const = default;
 };

@@ -33,7 +33,7 @@ struct LSTMLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return bottom.names(); }
-  std::vector<std::string> tops() const;
+  std::vector<std::string> tops() const;  // h[, h_T, c_T]
   std::vector<Shape> infer(std::span<const Shape> in) const;
   std::unique_ptr<Layer> make() const;
   bool operator==(const LSTMLayer&) const = default;

@@ -22,7 +22,7 @@ struct LSTMUnitLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return bottom.names(); }
-  std::vector<std::string> tops() const { return {name + "_c", name + "_h"}; }
+  std::vector<std::string> tops() const { return {name + "_c", name + "_h"}; }  // c, h
   std::vector<Shape> infer(std::span<const Shape> in) const;
   std::unique_ptr<Layer> make() const;
   bool operator==(const LSTMUnitLayer&) const = default;

@@ -22,8 +22,8 @@ struct MVNOptions {
   }
 };
 
-/// y = (x - mean) / (deviation + eps), for each channel of each example. Caffe's MVN. [N, C, ...] -> the same. The
-/// gradient is that of this formula; Caffe's leaves out what eps changes in it.
+/// y = (x - mean) / (deviation + eps), for each channel of each example. Caffe's MVN.
+/// [N, C, ...] -> the same. The gradient is that of this formula; Caffe's leaves out what eps changes in it.
 ///
 ///     MVNLayer{"normalized", {"data"}}
 struct MVNLayer {

@@ -5,8 +5,8 @@
 namespace sparknet {
 
 struct ParameterOptions {
-  /// Of the parameter and the top. Required.
-  Shape shape = {};
+  /// Of the parameter and the top.
+  Shape shape = {};  // required
   Filler filler = Filler::constant(0);
   double lr_mult = 1;
   double decay_mult = 1;

@@ -58,7 +58,7 @@ struct PoolingLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return bottom.names(); }
-  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
+  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;  // the pools[, the places of the maxima]
   std::unique_ptr<Layer> make() const;
   bool operator==(const PoolingLayer&) const = default;
 };

@@ -22,8 +22,8 @@ struct PReLUOptions {
   }
 };
 
-/// y = x > 0 ? x : slope * x, with a learned slope for each channel. Caffe's PReLU; He et al. 2015. [N, C, ...] -> the
-/// same. Parameter: "slope" [C], or one number with `channel_shared`.
+/// y = x > 0 ? x : slope * x, with a learned slope for each channel. Caffe's PReLU; He et al. 2015.
+/// [N, C, ...] -> the same. Parameter: "slope" [C], or one number with `channel_shared`.
 ///
 ///     PReLULayer{"prelu1", {"conv1"}}
 struct PReLULayer {

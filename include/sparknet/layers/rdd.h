@@ -12,7 +12,7 @@ namespace sparknet {
 struct RDDLayer {
   static constexpr std::string_view type = "RDDLayer";
   std::string name;
-  Shape shape;
+  Shape shape;  // required
   std::optional<Include> include = {};
   Where where = Where::here();
 

@@ -4,7 +4,7 @@
 
 namespace sparknet {
 
-/// What RNNLayer and LSTMLayer are told. Caffe's RecurrentParameter.
+/// Of RNNLayer and LSTMLayer. Caffe's RecurrentParameter.
 struct RecurrentOptions {
   Dim num_output;  // required
   Filler weight_filler = Filler::xavier();

@@ -23,8 +23,8 @@ struct ReshapeOptions {
 };
 
 /// The same elements in another shape. Caffe's Reshape.
-/// [64, 800] -> [64, 50, 16] with .shape = {0, 50, -1}; -> [64, 2, 400] with .shape = {2, -1}, .axis = 1; -> [64, 1,
-/// 800] with .shape = {1}, .axis = 1, .num_axes = 0. Costs nothing where nobody else reads the bottom.
+/// [64, 800] -> [64, 50, 16] with .shape = {0, 50, -1}; -> [64, 2, 400] with .shape = {2, -1}, .axis = 1;
+/// -> [64, 1, 800] with .shape = {1}, .axis = 1, .num_axes = 0. Costs nothing where nobody else reads the bottom.
 ///
 ///     ReshapeLayer{"image", {"ip1"}, {.shape = {0, 50, 4, 4}}}
 struct ReshapeLayer {

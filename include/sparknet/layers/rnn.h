@@ -32,7 +32,7 @@ struct RNNLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return bottom.names(); }
-  std::vector<std::string> tops() const;
+  std::vector<std::string> tops() const;  // o[, h_T]
   std::vector<Shape> infer(std::span<const Shape> in) const;
   std::unique_ptr<Layer> make() const;
   bool operator==(const RNNLayer&) const = default;

@@ -33,15 +33,16 @@ struct ScaleOptions {
 
 /// Multiplies the input by numbers, the same wherever the axes agree: with one input by learned ones, with two by the
 /// second input, whose axes are those of the first from `axis` on (a scalar fits anywhere). Caffe's Scale, where `bias`
-/// is bias_term. The top has the shape of input 0. Parameters: "scale", with one input, whose shape is `num_axes` axes
-/// of the input; and, with `bias`, "bias" of the scale's shape.
+/// is bias_term. The top has the shape of input 0.
+/// Parameters: "scale", with one input, whose shape is `num_axes` axes of the input; and, with `bias`, "bias" of the
+/// scale's shape.
 ///
 ///     ScaleLayer{"scale", {"norm"}, {.bias = true}}          // [N, C, H, W]: C numbers and C numbers
 ///     ScaleLayer{"weighted", {"x", "weight"}, {.axis = 0}}  // [N, C, H, W] and [N, C]
 struct ScaleLayer {
   static constexpr std::string_view type = "ScaleLayer";
   std::string name;
-  AnyInputs bottom;
+  AnyInputs bottom;  // x[, what it is multiplied by]
   ScaleOptions options = {};
   std::optional<Include> include = {};
   Where where = Where::here();

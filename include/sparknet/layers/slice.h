@@ -32,7 +32,7 @@ struct SliceLayer {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return bottom.names(); }
-  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
+  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;  // one or more
   std::unique_ptr<Layer> make() const;
   bool operator==(const SliceLayer&) const = default;
 };

@@ -11,8 +11,8 @@ struct SoftmaxWithLossOptions {
   Normalization normalization = Normalization::Valid;
   /// The axis of the classes; a negative one counts from the end.
   Dim axis = 1;
-  /// The share of a label that is given to all classes alike, from 0 to 1: the target is 1 - label_smoothing more at
-  /// the label than label_smoothing / classes everywhere. Not in Caffe. Szegedy et al. 2016.
+  /// The share of a label that all classes are given alike, from 0 to 1: the target is label_smoothing / classes for
+  /// every class, and 1 - label_smoothing more for the label's. Not in Caffe. Szegedy et al. 2016.
   double label_smoothing = 0;
   double loss_weight = 1;
 
@@ -44,7 +44,7 @@ struct SoftmaxWithLoss {
   Where where = Where::here();
 
   std::span<const std::string> inputs() const { return bottom.names(); }
-  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;
+  std::vector<Shape> infer(std::span<const Shape> in, std::size_t tops) const;  // the loss[, the probabilities]
   std::unique_ptr<Layer> make() const;
   bool operator==(const SoftmaxWithLoss&) const = default;
 };

@@ -5,10 +5,10 @@
 namespace sparknet {
 
 struct TileOptions {
-  /// A negative one counts from the end.
+  /// The axis to repeat; a negative one counts from the end.
   Dim axis = 1;
-  /// How many times; required.
-  Dim tiles = 0;
+  /// How many times.
+  Dim tiles = 0;  // required
 
   bool operator==(const TileOptions&) const = default;
   template <class V>
@@ -20,7 +20,7 @@ struct TileOptions {
 };
 
 /// Its bottom over and over, `tiles` times along `axis`. Caffe's Tile.
-/// [N, C, H, W] -> [N, tiles * C, H, W]
+/// [N, C, H, W] -> [N, tiles * C, H, W].
 ///
 ///     TileLayer{"twice", {"conv1"}, {.tiles = 2}}
 struct TileLayer {
