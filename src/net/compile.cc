@@ -121,6 +121,7 @@ void Net::Plan::open_feeds() {
               node.tops.size(),
               columns.size(),
               columns.size() == 1 ? "column" : "columns"));
+    if (own->options.seed == 0) own->options.seed = options.seed;
     std::vector<FeedSlot> slots;
     for (std::size_t t = 0; t < node.tops.size(); ++t)
       slots.push_back({columns[t].name, blobs[node.tops[t]].shape, options.dtype});

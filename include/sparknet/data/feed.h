@@ -39,6 +39,7 @@ struct FeedOptions {
 };
 
 /// Where a layer that feeds itself takes its tops from: its first top from the first column of the source, and so on.
+/// A seed of 0 stands for the net's.
 struct LayerFeed {
   SourcePtr source;
   FeedOptions options = {};
