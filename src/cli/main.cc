@@ -172,7 +172,7 @@ int main(int argc, char** argv) {
   ExtractArguments extract_arguments;
   CLI::App* extract_command =
       command(&app, "extract", "Run a net over its data and keep blobs", [&] { return extract(extract_arguments); });
-  add_net(extract_command, extract_arguments.net, false, "TEST");
+  add_net(extract_command, extract_arguments.net, true, "TEST");
   extract_command->add_option("--blobs", extract_arguments.blobs, "The blobs, separated by commas")
       ->required()
       ->type_name("NAMES");
