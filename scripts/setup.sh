@@ -12,7 +12,7 @@ build     g++                        g++                 compiles
 build     eigen3/Eigen/Core          libeigen3-dev       matrices inside the library
 build     fmt/core.h                 libfmt-dev          text inside the library
 build     zlib.h                     zlib1g-dev          reads .gz data files
-build     CLI/CLI.hpp                libcli11-dev        options of the examples
+build     CLI/CLI.hpp                libcli11-dev        options of the programs
 build     google/protobuf/message.h  libprotobuf-dev     Caffe's files
 build     protoc                     protobuf-compiler   Caffe's files
 build     hdf5/serial/hdf5.h         libhdf5-dev         Caffe's files in HDF5
