@@ -87,6 +87,9 @@ const Net::Memory& Net::memory() const {
 kernels::Backend& Net::backend() {
   return *plan_->backend;
 }
+void Net::set_observer(Observer observer) {
+  plan_->observer = std::move(observer);
+}
 void Net::clear_gradients() {
   plan_->has_gradients = false;
 }
@@ -174,6 +177,7 @@ double Net::forward() {
           if (node.loss_weights[t] != 0) loss += node.loss_weights[t] * sum(node.io.tops[t]);
       }
       plan.now = static_cast<int>(i);
+      if (plan.observer) plan.observer(node.param, false);
     }
   } catch (const BadInput& why) {
     throw plan.error(i, why.what());
@@ -208,6 +212,7 @@ void Net::backward() {
           plan.backend->axpy(plan.options.dtype, to.count(), 1, from.raw(), to.raw());
       }
       plan.now = 2 * n - 1 - static_cast<int>(i);
+      if (plan.observer) plan.observer(node.param, true);
     }
   } catch (const BadInput& why) {
     throw plan.error(i, why.what());

@@ -22,7 +22,6 @@
 #include "curve.h"
 #include "digits.h"
 #include "lenet.h"
-#include "progress.h"
 #include "sparknet/data/mnist.h"
 #include "sparknet/distributed/averaging_solver.h"
 #ifdef LENET_WITH_MPI
@@ -30,6 +29,7 @@
 #endif
 #include "sparknet/error.h"
 #include "sparknet/solver.h"
+#include "src/cli/progress.h"
 
 namespace {
 
@@ -297,7 +297,7 @@ int lead(const Arguments& a, const Data& data, Communicator* group, Clock::time_
   const Log log = open_log(output / "lenet.log", !a.resume.empty());
   fmt::print(log.get(), "{}\n", a.line);
   const std::int64_t first = solver.iteration();
-  example::ProgressReport report({first, a.iterations, a.batch * a.workers, a.display, terminal, log.get()});
+  cli::ProgressReport report({first, a.iterations, a.batch * a.workers, a.display, terminal, log.get()});
   report.line(data.text);
   report.line(solver.net().summary());
   if (first > 0) report.line(fmt::format("resumed from {} at iteration {}", a.resume, first));

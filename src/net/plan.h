@@ -124,6 +124,7 @@ struct Net::Plan {
 
   std::unique_ptr<Feed> feed;
   std::vector<OwnFeed> own_feeds;
+  Observer observer;
   Dim batch = 1;
   std::uint64_t passes = 0;
   int now = -1;  // the last step that ran

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <string>
 
-namespace example {
+namespace sparknet::cli {
 
 /// Says how training goes: on a terminal by a line redrawn in place, elsewhere by a line every `display` iterations.
 /// All lines also go to a log.
@@ -56,4 +56,4 @@ std::string bar_text(const BarState& state, int columns, bool unicode);
 /// 75 -> "1:15", 3675 -> "1:01:15"
 std::string clock_text(double seconds);
 
-}  // namespace example
+}  // namespace sparknet::cli

@@ -1,4 +1,4 @@
-#include "progress.h"
+#include "src/cli/progress.h"
 
 #include <fmt/format.h>
 #include <langinfo.h>
@@ -11,7 +11,7 @@
 #include <cstring>
 #include <utility>
 
-namespace example {
+namespace sparknet::cli {
 namespace {
 
 int terminal_columns() {
@@ -142,4 +142,4 @@ void ProgressReport::finish() {
   bar_ = false;
 }
 
-}  // namespace example
+}  // namespace sparknet::cli

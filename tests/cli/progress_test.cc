@@ -1,10 +1,10 @@
-#include "examples/lenet/progress.h"
+#include "src/cli/progress.h"
 
 #include <doctest/doctest.h>
 
 #include <string>
 
-using example::bar_text;
+using sparknet::cli::bar_text;
 
 namespace {
 
@@ -17,7 +17,7 @@ std::size_t columns_of(const std::string& text) {
 }  // namespace
 
 TEST_CASE("the bar fits every terminal and leaves out what matters least") {
-  const example::BarState state{0, 2500, 10000, 0.12345, 12345, 75};
+  const sparknet::cli::BarState state{0, 2500, 10000, 0.12345, 12345, 75};
   CHECK(
       bar_text(state, 80, false) == " 2500/10000 [=====>                 ]  loss 0.1235  12345 examples/s  1:15 left");
   CHECK(bar_text(state, 48, false) == " 2500/10000  loss 0.1235  12345 examples/s");
@@ -35,9 +35,9 @@ TEST_CASE("the bar of a resumed run begins where the run does") {
 }
 
 TEST_CASE("times are written as clocks show them") {
-  CHECK(example::clock_text(0) == "0:00");
-  CHECK(example::clock_text(75.4) == "1:15");
-  CHECK(example::clock_text(3675) == "1:01:15");
-  CHECK(example::clock_text(1e300) == "-:--");
-  CHECK(example::clock_text(-1) == "-:--");
+  CHECK(sparknet::cli::clock_text(0) == "0:00");
+  CHECK(sparknet::cli::clock_text(75.4) == "1:15");
+  CHECK(sparknet::cli::clock_text(3675) == "1:01:15");
+  CHECK(sparknet::cli::clock_text(1e300) == "-:--");
+  CHECK(sparknet::cli::clock_text(-1) == "-:--");
 }

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# What the program sparknet says and does where it needs no data set: program_test.sh SPARKNET WORK
+set -euo pipefail
+sparknet=$1 work=$2
+source "$(dirname "${BASH_SOURCE[0]}")/helpers.sh"
+rm -rf "$work"
+mkdir -p "$work"
+cd "$work"
+
+# Mistakes of the command line.
+is 2 "which of the commands is it? train test"
+is 2 "there is no command trian; did you mean \"train\"?" trian
+is 2 "there is no option --solvr; did you mean \"--solver\"?" train --solvr x
+is 2 "--solver is required" train
+is 2 "excludes" train --solver x --weights y --snapshot z
+is 2 "--weights is required" test --model x
+is 2 "--iterations: 0 is no whole number from 1 on" test --model x --weights y --iterations 0
+is 2 "--phase: BOTH not in {TEST,TRAIN}" test --model x --weights y --phase BOTH
+is 2 "there is no command minst; did you mean \"mnist\"?" convert minst a b c
+is 2 "OUT is required" convert mnist images labels
+is 2 "needs a batch at least" convert cifar10 out
+is 2 "--backend: mdb not in {leveldb,lmdb}" convert mnist a b c --backend mdb
+is 2 "features.txt is to end in .npy or .h5" extract --model x --weights y --blobs a features.txt
+is 2 "a .npy file holds one blob, and --blobs names 2" extract --model x --weights y --blobs a,b features.npy
+is 0 "--sigint_effect" train --help
+is 0 "sparknet " --version
+
+# A net and its solver.
+cat >net.prototxt <<'END'
+name: "small"
+layer {
+  name: "data" type: "DummyData" top: "data" top: "label"
+  dummy_data_param {
+    shape { dim: 4 dim: 3 } shape { dim: 4 }
+    data_filler { type: "gaussian" std: 1 } data_filler { type: "constant" value: 1 }
+  }
+}
+layer {
+  name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+  inner_product_param { num_output: 2 weight_filler { type: "xavier" } }
+}
+layer { name: "relu" type: "ReLU" bottom: "ip" top: "ip" include { stage: "rectified" } }
+layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy" include { phase: TEST } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+END
+cat >solver.prototxt <<'END'
+net: "net.prototxt"
+base_lr: 0.1 momentum: 0.9 lr_policy: "fixed" random_seed: 3
+max_iter: 20 display: 10 snapshot: 10 snapshot_prefix: "small"
+test_iter: 2 test_iter: 3 test_interval: 10
+test_state { stage: "plain" } test_state { stage: "rectified" }
+END
+is 0 "snapshot small_iter_20.solverstate" train --solver solver.prototxt
+grep -qE '^iteration 0: test 0 \(plain\)  accuracy = ' out.txt || fail "no test before the first step: $(cat out.txt)"
+grep -qE '^iteration 20: test 1 \(rectified\)  accuracy = 1  loss = 0\.' out.txt || fail "no test at the end: $(cat out.txt)"
+grep -qE '^iteration 10/20  loss [0-9.]+  rate 0\.100000' out.txt || fail "no line of progress: $(cat out.txt)"
+if grep -q $'[\r\033]' out.txt; then fail "control characters outside of a terminal"; fi
+[[ -s small_iter_10.caffemodel && -s small_iter_10.solverstate ]] || fail "no snapshot on the way"
+
+# Going on ends where the whole run ended.
+mv small_iter_20.caffemodel whole.caffemodel
+is 0 "small_iter_10.solverstate goes on at iteration 10" train --solver solver.prototxt --snapshot small_iter_10.solverstate
+cmp whole.caffemodel small_iter_20.caffemodel || fail "the run that went on ended elsewhere"
+
+# Variants of a solver.
+sed 's/snapshot_prefix: "small"/snapshot_format: HDF5/' solver.prototxt >named.prototxt
+is 0 "snapshot named_iter_20.solverstate.h5" train --solver named.prototxt
+is 0 "goes on at iteration 10" train --solver named.prototxt --snapshot named_iter_10.solverstate.h5
+is 0 "accuracy = 1" test --model net.prototxt --weights named_iter_20.caffemodel.h5 --iterations 5
+sed 's/snapshot: 10/snapshot_after_train: false/' solver.prototxt >none.prototxt
+is 0 "iteration 20/20" train --solver none.prototxt --weights whole.caffemodel
+if grep -q snapshot out.txt; then fail "snapshot_after_train: false makes one"; fi
+sed 's/momentum: 0.9/type: "AdamW" momentum: 0.9/; s/"small"/"decoupled"/' solver.prototxt >adamw.prototxt
+is 0 "snapshot decoupled_iter_20.snap" train --solver adamw.prototxt
+is 0 "goes on at iteration 10" train --solver adamw.prototxt --snapshot decoupled_iter_10.snap
+
+# Signals.
+sed 's/max_iter: 20/max_iter: 20000000/; s/snapshot: 10//; s/display: 10/display: 1000/; s/test_interval: 10/test_interval: 1000000/' solver.prototxt >long.prototxt
+stop INT "iteration 1000/" train --solver long.prototxt
+[[ $status == 130 ]] || fail "exit status $status after SIGINT: $(cat err.txt)"
+file=$(sed -n 's/^snapshot //p' out.txt)
+[[ -s $file && $file == small_iter_* ]] || fail "no snapshot after SIGINT: $(tail out.txt)"
+tail -n 1 out.txt | grep -qx 'stopped after iteration [0-9]*' || fail "the last line is $(tail -n 1 out.txt)"
+stop TERM "iteration 1000/" train --solver long.prototxt --sigint_effect none --snapshot small_iter_10.solverstate
+[[ $status == 143 ]] || fail "exit status $status after SIGTERM: $(cat err.txt)"
+
+# Scores, pictures, times, blobs.
+is 0 "loss = " test --model net.prototxt --weights whole.caffemodel --iterations 3
+[[ $(wc -l <out.txt) == 2 && $(head -n 1 out.txt) == "accuracy = 1" ]] || fail "test says $(cat out.txt)"
+is 0 "InnerProductLayer" summary --model net.prototxt --stage rectified
+grep -q ReLULayer out.txt || fail "--stage takes no layer in"
+is 0 'digraph "small"' draw --model net.prototxt
+is 0 "" draw --model net.prototxt net.dot
+[[ ! -s out.txt ]] || fail "draw prints what it writes"
+grep -q '^digraph "small"' net.dot || fail "no graph"
+is 0 "backward ms" time --model net.prototxt --iterations 3
+is 0 "examples/s" time --model net.prototxt --iterations 3 --phase test
+if grep -q backward out.txt; then fail "a backward pass in the test phase"; fi
+is 0 "" extract --model net.prototxt --weights whole.caffemodel --blobs ip --iterations 3 ip.npy
+head -c 128 ip.npy | grep -aq "'shape': (12, 2, )" || fail "ip.npy begins with $(head -c 128 ip.npy)"
+[[ $(wc -c <ip.npy) == $((128 + 12 * 2 * 4)) ]] || fail "ip.npy has $(wc -c <ip.npy) bytes"
+
+# What is wrong with data and nets.
+is 1 "sparknet: none.prototxt2: there is no such file" summary --model none.prototxt2
+is 1 "did you mean \"ip\"?" extract --model net.prototxt --weights whole.caffemodel --blobs ipp --iterations 1 x.npy
+is 2 "--iterations says how many" extract --model net.prototxt --weights whole.caffemodel --blobs ip x.npy
+sed 's/"small"/"nowhere\/small"/' solver.prototxt >nowhere.prototxt
+is 1 "nowhere/small: no snapshot can be written there" train --solver nowhere.prototxt
+sed 's/"net.prototxt"/"nets\/none"/' solver.prototxt >netless.prototxt
+is 1 "netless.prototxt:1:1: net \"nets/none\" is not there" train --solver netless.prototxt
+is 1 "net.dot" test --model net.prototxt --weights net.dot
+sed 's/num_output: 2/num_output: 5/' net.prototxt >wide.prototxt
+is 1 "to train this layer from scratch, give it another name" test --model wide.prototxt --weights whole.caffemodel
+sed 's/name: "ip"/name: "other"/' net.prototxt >other.prototxt
+is 1 "has no layer of net" test --model other.prototxt --weights whole.caffemodel
+is 1 "images: there is no such file" convert mnist images images out
+cd / && rm -rf "$work"
+echo "ok"
