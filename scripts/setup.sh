@@ -12,7 +12,7 @@ build     g++                        g++                 compiles
 build     eigen3/Eigen/Core          libeigen3-dev       matrices inside the library
 build     fmt/core.h                 libfmt-dev          text inside the library
 build     zlib.h                     zlib1g-dev          reads .gz data files
-build     CLI/CLI.hpp                libcli11-dev        options of the examples
+build     CLI/CLI.hpp                libcli11-dev        options of the programs
 caffe     google/protobuf/message.h  libprotobuf-dev     files of Caffe
 caffe     protoc                     protobuf-compiler   files of Caffe
 caffe     hdf5/serial/hdf5.h         libhdf5-dev         files of Caffe in HDF5
