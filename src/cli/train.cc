@@ -92,8 +92,9 @@ class Training {
       const double rate = solver_.rate(), loss = solver_.step();
       report_->iteration(solver_.iteration(), loss, rate);
       const bool due = s.snapshot > 0 && solver_.iteration() % s.snapshot == 0;
-      if (due || wants_snapshot) snapshot();
+      const bool asked = wants_snapshot;
       wants_snapshot = 0;
+      if (due || asked) snapshot();
     }
     if (file_.snapshot_after_train && snapshot_at_ != solver_.iteration()) snapshot();
     if (!stopped_by && s.test_interval > 0 && solver_.iteration() % s.test_interval == 0) test();

@@ -83,6 +83,18 @@ file=$(sed -n 's/^snapshot //p' out.txt)
 tail -n 1 out.txt | grep -qx 'stopped after iteration [0-9]*' || fail "the last line is $(tail -n 1 out.txt)"
 stop TERM "iteration 1000/" train --solver long.prototxt --sigint_effect none --snapshot small_iter_10.solverstate
 [[ $status == 143 ]] || fail "exit status $status after SIGTERM: $(cat err.txt)"
+rm out.txt && touch out.txt
+"$sparknet" train --solver long.prototxt >out.txt 2>err.txt </dev/null &
+run=$!
+for text in 'iteration 1000/' 'snapshot small_iter_'; do
+  for _ in $(seq 100); do
+    if grep -q "^$text" out.txt; then break; fi
+    sleep 0.1
+  done
+  case $text in iteration*) kill -HUP $run ;; snapshot*) kill -TERM $run ;; esac
+done
+wait $run || true
+[[ $(grep -c '^snapshot ' out.txt) == 2 ]] || fail "SIGHUP and SIGTERM made other than two snapshots: $(grep -v / out.txt)"
 
 # Scores, pictures, times, blobs.
 is 0 "loss = " test --model net.prototxt --weights whole.caffemodel --iterations 3
