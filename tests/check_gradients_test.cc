@@ -31,6 +31,7 @@ enum class Mistake {
   InPlace,      // says it can run in place and reads the bottom in backward
   NotANumber,
   Forward,  // leaves one number of the top as it is
+  Unasked,  // writes the gradient of the bottom where nobody needs it
 };
 
 /// y = w[0] x^2
@@ -55,15 +56,18 @@ class RunningSquare final : public Layer {
 
   void backward(LayerIO& io) override {
     const auto x = io.bottom().span<double>();
-    const auto dy = io.top_diff().span<double>(), dx = io.bottom_diff().span<double>();
+    const auto dy = io.top_diff().span<double>();
     const double scale = io.param(0).get<double>(0);
-    double gradient = 0;
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      gradient += dy[i] * x[i] * x[i];
-      if (mistake_ == Mistake::Unwritten && i == 2) continue;
-      dx[i] = dy[i] * scale * x[i] * (mistake_ == Mistake::Factor ? 4 : 2);
+    if (io.needs_bottom_diff() || mistake_ == Mistake::Unasked) {
+      const auto dx = io.bottom_diff().span<double>();
+      for (std::size_t i = 0; i < x.size(); ++i)
+        if (mistake_ != Mistake::Unwritten || i != 2)
+          dx[i] = dy[i] * scale * x[i] * (mistake_ == Mistake::Factor ? 4 : 2);
+      if (mistake_ == Mistake::Scratch) dx[0] *= *reinterpret_cast<double*>(io.scratch());
     }
-    if (mistake_ == Mistake::Scratch) dx[0] *= *reinterpret_cast<double*>(io.scratch());
+    if (!io.needs_param_diff(0)) return;
+    double gradient = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) gradient += dy[i] * x[i] * x[i];
     if (mistake_ == Mistake::NotANumber) gradient = std::numeric_limits<double>::quiet_NaN();
     const auto dw = io.param_diff(0).span<double>();
     const bool add = io.accumulate() && mistake_ != Mistake::Accumulates;
@@ -137,6 +141,9 @@ TEST_CASE("check_gradients: holds a layer to the contract") {
     CAPTURE(static_cast<int>(mistake));
     CHECK_FALSE(check_square(mistake).passed);
   }
+  report = check_square(Mistake::Unasked);
+  CHECK_FALSE(report.passed);
+  CHECK(contains(report.text, "where a bottom does not learn: "));
   report = check_square(Mistake::InPlace);
   CHECK_FALSE(report.passed);
   CHECK(contains(report.text, "in place, gradient of "));

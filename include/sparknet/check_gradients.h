@@ -60,9 +60,9 @@ class CheckInput {
 /// learns and every bottom that was not declared to have no gradient. The objective is a random weighted sum of all
 /// tops, or the loss of a loss layer.
 /// Also holds the layer to what it declared and what LayerIO asks: it must overwrite gradients or, where
-/// accumulate(), add to them; must not read in backward what it said it does not; must not rely on scratch memory; and
-/// must compute the same in place, if it may run in place.
-/// For any layer, a user's own included. Throws NetError where the layer refuses its inputs.
+/// accumulate(), add to them; must leave alone the gradients that nobody needs, and yield the same others; must not
+/// read in backward what it said it does not; must not rely on scratch memory; and must compute the same in place, if
+/// it may run in place. For any layer, a user's own included. Throws NetError where the layer refuses its inputs.
 ///
 ///     auto report = check_gradients(InnerProductLayer{"ip", {"x"}, {.num_output = 3}}, {Shape{2, 5}});
 ///     CHECK_MESSAGE(report.passed, report.text);
