@@ -52,7 +52,7 @@ class RunningLSTM final : public RunningRecurrent {
     for (Dim t = 0; t < steps_; ++t) {
       std::byte *const gated = gated_h(io, t), *const h_t = io.top(0).raw() + bytes(t * state_step());
       backend.gate_rows(io.dtype(), batch_, outputs_, cont(io, t), h, gated);
-      of_step_->forward(gated, io.param(w_hc()).raw(), nullptr, scratch + step_sums_at_, scratch);
+      of_step_->forward(gated, io.param(w_hidden()).raw(), nullptr, scratch + step_sums_at_, scratch);
       kernels::LstmForward args{};
       args.sums[0] = args.gates = gates + bytes(t * sums_step());
       args.sums[1] = scratch + step_sums_at_;
@@ -95,7 +95,7 @@ class RunningLSTM final : public RunningRecurrent {
       if (has_static()) add_to_static(io, t, sums, scratch + static_sums_at_);
       if (t == 0 && !state_before_diff(io, 0)) break;
       kernels::BackwardArgs step{};
-      step.weights = io.param(w_hc()).raw();
+      step.weights = io.param(w_hidden()).raw();
       step.dy = sums;
       step.dx = dh;
       of_step_->backward(step, scratch);
@@ -105,44 +105,16 @@ class RunningLSTM final : public RunningRecurrent {
     if (std::byte* const to = state_before_diff(io, 0)) copy(io, state_step(), dh, to);
     if (std::byte* const to = state_before_diff(io, 1)) copy(io, state_step(), dc, to);
 
-    kernels::BackwardArgs of_x{};
-    of_x.x = io.bottom(0).raw();
-    of_x.weights = io.param(0).raw();
-    of_x.dy = gates;
-    of_x.dx = io.bottom_diff(0).raw();
-    of_x.dweights = io.param_diff(0).raw();
-    of_x.dbias = io.param_diff(1).raw();
-    of_x.accumulate = io.accumulate();
-    of_x_->backward(of_x, scratch);
-    if (io.needs_param_diff(w_hc())) {
-      kernels::BackwardArgs of_h{};
-      of_h.x = gated_h(io, 0);
-      of_h.dy = gates;
-      of_h.dweights = io.param_diff(w_hc()).raw();
-      of_h.accumulate = io.accumulate();
-      of_all_steps_->backward(of_h, scratch);
-    }
-    if (has_static()) {
-      kernels::BackwardArgs of_static{};
-      of_static.x = io.bottom(2).raw();
-      of_static.weights = io.param(2).raw();
-      of_static.dy = scratch + static_sums_at_;
-      of_static.dx = io.bottom_diff(2).raw();
-      of_static.dweights = io.param_diff(2).raw();
-      of_static.accumulate = io.accumulate();
-      of_static_->backward(of_static, scratch);
-    }
+    backward_of_products(io, gates, gated_h(io, 0), scratch + static_sums_at_);
   }
 
  private:
-  std::size_t w_hc() const { return has_static() ? 3 : 2; }
   /// c before step t.
   std::byte* c(LayerIO& io, Dim t) const { return io.state() + c_at_ + bytes(t * state_step()); }
   std::byte* tanh_c(LayerIO& io, Dim t) const { return io.state() + tanh_c_at_ + bytes(t * state_step()); }
   /// cont_t h_{t-1}
   std::byte* gated_h(LayerIO& io, Dim t) const { return io.state() + gated_h_at_ + bytes(t * state_step()); }
 
-  std::unique_ptr<kernels::Linear> of_x_, of_step_, of_static_, of_all_steps_;
   // In bytes, from the begin of the state and of the scratch memory.
   std::size_t gates_at_ = 0, c_at_ = 0, tanh_c_at_ = 0, gated_h_at_ = 0;
   std::size_t step_sums_at_ = 0, static_sums_at_ = 0, dh_at_ = 0, dc_at_ = 0;

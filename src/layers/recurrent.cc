@@ -74,4 +74,35 @@ std::unique_ptr<kernels::Linear> RunningRecurrent::plan(LayerSetup& setup, Dim r
   return made;
 }
 
+void RunningRecurrent::backward_of_products(
+    LayerIO& io, std::byte* sums, const std::byte* gated_h, std::byte* static_sums) {
+  kernels::BackwardArgs of_x{};
+  of_x.x = io.bottom(0).raw();
+  of_x.weights = io.param(0).raw();
+  of_x.dy = sums;
+  of_x.dx = io.bottom_diff(0).raw();
+  of_x.dweights = io.param_diff(0).raw();
+  of_x.dbias = io.param_diff(1).raw();
+  of_x.accumulate = io.accumulate();
+  of_x_->backward(of_x, io.scratch());
+  if (io.needs_param_diff(w_hidden())) {
+    kernels::BackwardArgs of_h{};
+    of_h.x = gated_h;
+    of_h.dy = sums;
+    of_h.dweights = io.param_diff(w_hidden()).raw();
+    of_h.accumulate = io.accumulate();
+    of_all_steps_->backward(of_h, io.scratch());
+  }
+  if (has_static()) {
+    kernels::BackwardArgs of_static{};
+    of_static.x = io.bottom(2).raw();
+    of_static.weights = io.param(2).raw();
+    of_static.dy = static_sums;
+    of_static.dx = io.bottom_diff(2).raw();
+    of_static.dweights = io.param_diff(2).raw();
+    of_static.accumulate = io.accumulate();
+    of_static_->backward(of_static, io.scratch());
+  }
+}
+
 }  // namespace sparknet

@@ -75,7 +75,15 @@ class RunningRecurrent : public Layer {
       io.backend().axpy(io.dtype(), sums_step(), 1, sums, to);
   }
 
+  /// The number of the parameter that the state is multiplied by.
+  std::size_t w_hidden() const { return has_static() ? 3 : 2; }
+  /// From the gradient of all steps' sums to those of x, of the static input and of their weights, and of w_hidden().
+  /// `gated_h` is what the steps multiplied; `static_sums` the gradient of the static input's part.
+  void backward_of_products(LayerIO& io, std::byte* sums, const std::byte* gated_h, std::byte* static_sums);
+
   RecurrentOptions options_;
+  /// Of x in all steps, of the state in one step and in all, and of the static input.
+  std::unique_ptr<kernels::Linear> of_x_, of_step_, of_all_steps_, of_static_;
   Dim steps_ = 0, batch_ = 0, inputs_ = 0, statics_ = 0, outputs_ = 0, gates_ = 1;
   std::size_t element_ = 0;
   /// What the plans need, of which only one runs at a time.

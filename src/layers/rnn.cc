@@ -52,7 +52,7 @@ class RunningRNN final : public RunningRecurrent {
     const std::byte* before = state_before(io, 0);
     for (Dim t = 0; t < steps_; ++t) {
       backend.gate_rows(io.dtype(), batch_, outputs_, cont(io, t), before, gated_h(io, t));
-      of_step_->forward(gated_h(io, t), io.param(w_hh()).raw(), nullptr, scratch + step_sums_at_, scratch);
+      of_step_->forward(gated_h(io, t), io.param(w_hidden()).raw(), nullptr, scratch + step_sums_at_, scratch);
       const void* const sums[] = {h(io, t), scratch + step_sums_at_, scratch + static_sums_at_};
       constexpr double ones[] = {1, 1, 1};
       backend.eltwise(io.dtype(), kernels::EltwiseOp::Sum, state_step(), has_static() ? 3 : 2, sums, ones, h(io, t));
@@ -89,7 +89,7 @@ class RunningRNN final : public RunningRecurrent {
       if (has_static()) add_to_static(io, t, at, scratch + static_sums_at_);
       if (t == 0 && !state_before_diff(io, 0)) break;
       kernels::BackwardArgs step{};
-      step.weights = io.param(w_hh()).raw();
+      step.weights = io.param(w_hidden()).raw();
       step.dy = at;
       step.dx = dh;
       of_step_->backward(step, scratch);
@@ -98,43 +98,15 @@ class RunningRNN final : public RunningRecurrent {
     }
     if (std::byte* const to = state_before_diff(io, 0)) copy(io, state_step(), dh, to);
 
-    kernels::BackwardArgs of_x{};
-    of_x.x = io.bottom(0).raw();
-    of_x.weights = io.param(0).raw();
-    of_x.dy = dsums;
-    of_x.dx = io.bottom_diff(0).raw();
-    of_x.dweights = io.param_diff(0).raw();
-    of_x.dbias = io.param_diff(1).raw();
-    of_x.accumulate = io.accumulate();
-    of_x_->backward(of_x, scratch);
-    if (io.needs_param_diff(w_hh())) {
-      kernels::BackwardArgs of_h{};
-      of_h.x = gated_h(io, 0);
-      of_h.dy = dsums;
-      of_h.dweights = io.param_diff(w_hh()).raw();
-      of_h.accumulate = io.accumulate();
-      of_all_steps_->backward(of_h, scratch);
-    }
-    if (has_static()) {
-      kernels::BackwardArgs of_static{};
-      of_static.x = io.bottom(2).raw();
-      of_static.weights = io.param(2).raw();
-      of_static.dy = scratch + static_sums_at_;
-      of_static.dx = io.bottom_diff(2).raw();
-      of_static.dweights = io.param_diff(2).raw();
-      of_static.accumulate = io.accumulate();
-      of_static_->backward(of_static, scratch);
-    }
+    backward_of_products(io, dsums, gated_h(io, 0), scratch + static_sums_at_);
   }
 
  private:
-  std::size_t w_hh() const { return has_static() ? 3 : 2; }
-  std::size_t w_ho() const { return w_hh() + 1; }
+  std::size_t w_ho() const { return w_hidden() + 1; }
   std::byte* h(LayerIO& io, Dim t) const { return io.state() + h_at_ + bytes(t * state_step()); }
   /// cont_t h_{t-1}
   std::byte* gated_h(LayerIO& io, Dim t) const { return io.state() + gated_h_at_ + bytes(t * state_step()); }
 
-  std::unique_ptr<kernels::Linear> of_x_, of_step_, of_static_, of_all_steps_;
   // In bytes, from the begin of the state and of the scratch memory.
   std::size_t h_at_ = 0, gated_h_at_ = 0;
   std::size_t step_sums_at_ = 0, static_sums_at_ = 0, dh_at_ = 0, do_at_ = 0, dsums_at_ = 0;
