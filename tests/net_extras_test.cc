@@ -111,6 +111,7 @@ struct CountingLayer {
   std::string name;
   Dim batch, size = 10;
   int columns = 2;
+  bool shuffle = false;
   Where where = Where::here();
   std::vector<std::string> tops() const { return {name, "label"}; }
   std::span<const std::string> inputs() const { return {}; }
@@ -128,7 +129,7 @@ struct CountingLayer {
               pixels[0] = static_cast<double>(index), pixels[1] = -static_cast<double>(index);
               if (out.size() > 1) *reinterpret_cast<double*>(out[1]) = static_cast<double>(index % 2);
             }),
-        {.random = phase == Phase::Train, .prefetch = 0}};
+        {.shuffle = shuffle, .random = phase == Phase::Train, .prefetch = 0}};
   }
   bool operator==(const CountingLayer&) const = default;
 };
@@ -342,6 +343,31 @@ TEST_CASE("propagate_down keeps a gradient from a bottom, or asks for one") {
   CHECK(text.find("has no gradient for its input \"label\", and propagate_down asks for it") != std::string::npos);
 }
 
+TEST_CASE("a ReLU is not fused where it, or the layer before it, has something of its own to say") {
+  const std::map<std::string, Tensor> inputs{{"a", ramp({2, 3})}, {"label", Tensor(Shape{2}, DType::F64)}};
+  const auto net_of = [](LayerExtras before, LayerExtras relu) {
+    return NetParam(
+        "net",
+        RDDLayer{"a", {2, 3}},
+        RDDLayer{"label", {2}},
+        InnerProductLayer{"w", {"a"}, {.num_output = 3}},
+        with(InnerProductLayer{"x", {"w"}, {.num_output = 4}}, std::move(before)),
+        with(ReLULayer{"relu", {"x"}}, std::move(relu)),
+        InnerProductLayer{"y", {"relu"}, {.num_output = 2}},
+        SoftmaxWithLoss{"loss", {"y", "label"}});
+  };
+  for (const NetParam& param : {net_of({.loss_weight = {0.5}}, {}), net_of({}, {.loss_weight = {0.5}})}) {
+    const GradientReport report = check_gradients(param, inputs);
+    CHECK_MESSAGE(report.passed, report.text);
+  }
+  Net cut(net_of({}, {.propagate_down = {false}}), f64);
+  for (const auto& [name, value] : inputs) cut.set_input(name, value);
+  cut.forward();
+  cut.backward();
+  const Tensor gradient = gradient_of(cut, "x.weights");
+  for (Dim i = 0; i < gradient.count(); ++i) CHECK(gradient.get<double>(i) == 0);
+}
+
 TEST_CASE("tops with the name of their bottom, as in Caffe's nets") {
   const auto net_of = [](bool caffe) {
     const auto in_place = [&](LayerParam layer, const char* top) {
@@ -436,6 +462,16 @@ TEST_CASE("a layer that brings its own data feeds itself, in training, in tests 
   again.step(4);
   CHECK(again.net().weights() == solver.net().weights());
   std::filesystem::remove(file);
+
+  const auto first_shuffled = [&](std::uint64_t seed) {
+    NetOptions seeded = options;
+    seeded.seed = seed;
+    Net shuffled(NetParam("net", CountingLayer{.name = "data", .batch = 10, .shuffle = true}), seeded);
+    shuffled.forward();
+    return shuffled.blob("data").copy();
+  };
+  CHECK(first_shuffled(1) == first_shuffled(1));
+  CHECK_FALSE(first_shuffled(1) == first_shuffled(2));
 
   const GradientReport report = check_gradients(param, {});
   CHECK_MESSAGE(report.passed, report.text);
