@@ -162,7 +162,8 @@ void Net::Plan::set_up_layers() {
     Node& node = nodes[i];
     node.dead_bottoms.assign(node.bottoms.size(), false);
     node.loss_weights = node.param.extras().loss_weight;
-    if (!node.layer && node.has_loss()) throw error(i, "is an input and cannot be a loss");
+    if (!node.layer && std::ranges::any_of(node.loss_weights, [](double weight) { return weight != 0; }))
+      throw error(i, "is an input and cannot be a loss");
     if (!node.layer || node.fused) continue;
     std::vector<Shape> bottom_shapes, top_shapes;
     for (const std::size_t b : node.bottoms) bottom_shapes.push_back(blobs[b].shape);
@@ -305,10 +306,10 @@ void Net::Plan::find_gradients() {
 void Net::Plan::run_in_place() {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     Node& node = nodes[i];
-    if (!node.can_run_in_place || node.tops.size() != 1 || node.bottoms.empty() || node.has_loss()) continue;
+    if (!node.can_run_in_place || node.tops.size() != 1 || node.bottoms.empty()) continue;
     Blob& bottom = blobs[node.bottoms[0]];
     const Node& producer = nodes[blobs[bottom.root].producer];
-    if (!producer.layer || bottom.consumers.size() != 1 || bottom.kept || producer.has_loss()) continue;
+    if (!producer.layer || bottom.consumers.size() != 1 || bottom.kept) continue;
     // The memory has had one writer since `producer`, or an in-place layer between them that must not lose it either.
     const Node& writer = nodes[bottom.producer];
     if (producer.runs_backward && producer.reads_tops) continue;

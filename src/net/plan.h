@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -58,10 +57,6 @@ struct Net::Plan {
     // Another layer has begun a gradient that is this one's too: it adds to all of its own, which are first set to 0.
     bool adds_to_params = false;
     std::vector<Tensor> zero_params = {};
-
-    bool has_loss() const {
-      return std::any_of(loss_weights.begin(), loss_weights.end(), [](double weight) { return weight != 0; });
-    }
   };
 
   /// The feed of a layer that has its own.
