@@ -100,6 +100,11 @@ Shape with_windows(const Shape& in, Dim axis, Dim channels, std::span<const Dim>
 }
 
 Shape weights_of(const kernels::WindowShape& window, Dim first, Dim second) {
+  require(
+      window.axes + 2 <= static_cast<int>(Shape::max_rank),
+      "its weights would have {} dimensions and may have at most {}",
+      window.axes + 2,
+      Shape::max_rank);
   Shape shape{first, second};
   for (int i = 0; i < window.axes; ++i) shape.push_back(window.kernel[static_cast<std::size_t>(i)]);
   return shape;
