@@ -231,7 +231,11 @@ std::vector<InferredLayer> infer_shapes(const NetParam& net, const NetState& sta
     }
     try {
       inferred.top_shapes = layer.infer(inferred.bottom_shapes);
+      // So that nothing after this, in any layer, computes with a product that overflows.
+      for (const Shape& top : inferred.top_shapes) detail::checked_bytes(top, DType::F64);
     } catch (const BadInput& why) {
+      throw layer_error(net.name, layer, why.what(), notes);
+    } catch (const ShapeError& why) {
       throw layer_error(net.name, layer, why.what(), notes);
     }
     if (inferred.top_shapes.size() != inferred.tops.size())

@@ -9,7 +9,7 @@ namespace {
 
 constexpr const char* no_net = "one layer by itself";
 
-NetError refusal(const LayerParam& param, const std::vector<Shape>& bottoms, const BadInput& why) {
+NetError refusal(const LayerParam& param, const std::vector<Shape>& bottoms, const std::exception& why) {
   std::vector<InputNote> notes;
   for (std::size_t i = 0; i < bottoms.size(); ++i) notes.push_back({param.inputs()[i], bottoms[i], {}});
   return layer_error(no_net, param, why.what(), notes);
@@ -23,8 +23,12 @@ std::vector<Shape> infer(const LayerParam& param, const std::vector<Shape>& bott
         param,
         "reads " + std::to_string(names.size()) + " blobs and was given " + std::to_string(bottoms.size()));
   try {
-    return param.infer(bottoms);
+    std::vector<Shape> tops = param.infer(bottoms);
+    for (const Shape& top : tops) detail::checked_bytes(top, DType::F64);
+    return tops;
   } catch (const BadInput& why) {
+    throw refusal(param, bottoms, why);
+  } catch (const ShapeError& why) {
     throw refusal(param, bottoms, why);
   }
 }

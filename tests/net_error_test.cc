@@ -152,6 +152,25 @@ TEST_CASE("a convolution after an inner product") {
       "  input 0: ip1          [64, 500]          <6>");
 }
 
+TEST_CASE("more elements than can be counted, and more dimensions") {
+  constexpr Dim much = Dim{1} << 32;
+  const int line = __LINE__ + 1;
+  const RDDLayer data{"data", {much, much, 1, 2, 2, 2}};
+  const std::string at = "\n  at net_error_test.cc:" + std::to_string(line);
+  CHECK(
+      message_of(NetParam("n", data, ConvolutionNdLayer{"c", {"data"}, {.kernel = {1}, .num_output = 1, .axis = 2}})) ==
+      "net \"n\", layer \"data\" (RDDLayer): shape [4294967296, 4294967296, 1, 2, 2, 2] of f64 needs more than "
+      "2^63 - 1 bytes" +
+          at);
+  const RDDLayer deep{"data", {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}};
+  const auto convolved =
+      message_of(NetParam("n", deep, ConvolutionNdLayer{"c", {"data"}, {.kernel = {1}, .num_output = 1, .axis = 0}}));
+  CHECK(
+      convolved.find(
+          "layer \"c\" (ConvolutionNdLayer): its weights would have 13 dimensions and may have at most 12") !=
+      convolved.npos);
+}
+
 TEST_CASE("num_output = 0") {
   check_message(
       Ip1,

@@ -88,7 +88,9 @@ Shape ArgMaxLayer::infer(std::span<const Shape> in) const {
   if (!options.axis) {
     const Dim numbers = in[0].count(1);
     require(options.top_k <= numbers, "option .top_k is {} and an example has {} numbers", options.top_k, numbers);
-    return {in[0][0], options.out_max_val ? 2 : 1, options.top_k};
+    Shape top{in[0][0], options.out_max_val ? 2 : 1, options.top_k};
+    while (top.size() < in[0].size()) top.push_back(1);
+    return top;
   }
   const std::size_t axis = axis_of(*options.axis, in[0]);
   require(

@@ -56,7 +56,7 @@ void require_convolution(const ConvolutionOptions& o, const Shape& in) {
 }
 
 Size2 extent(const ConvolutionOptions& o) {
-  return {o.dilation.h * (o.kernel.h - 1) + 1, o.dilation.w * (o.kernel.w - 1) + 1};
+  return {extent_of(o.kernel.h, o.dilation.h), extent_of(o.kernel.w, o.dilation.w)};
 }
 
 Shape ConvolutionLayer::infer(std::span<const Shape> in) const {

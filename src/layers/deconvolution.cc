@@ -27,8 +27,8 @@ Shape DeconvolutionLayer::infer(std::span<const Shape> in) const {
   const ConvolutionOptions& o = options;
   require_convolution(o, in[0]);
   const Size2 span = extent(o);
-  const Dim h = o.stride.h * (in[0][2] - 1) + span.h - 2 * o.pad.h;
-  const Dim w = o.stride.w * (in[0][3] - 1) + span.w - 2 * o.pad.w;
+  const Dim h = deconvolved(in[0][2], o.stride.h, span.h) - 2 * o.pad.h;
+  const Dim w = deconvolved(in[0][3], o.stride.w, span.w) - 2 * o.pad.w;
   require(h > 0 && w > 0, "pad {}x{} leaves nothing of its output: it would be {}x{}", o.pad.h, o.pad.w, h, w);
   return {in[0][0], o.num_output, h, w};
 }

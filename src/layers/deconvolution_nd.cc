@@ -37,7 +37,7 @@ Shape DeconvolutionNdLayer::infer(std::span<const Shape> in) const {
   require_group(o.group, w.channels, o.num_output);
   std::vector<Dim> sizes;
   for (std::size_t i = 0; i < static_cast<std::size_t>(w.axes); ++i) {
-    sizes.push_back(w.stride[i] * (w.size[i] - 1) + w.dilation[i] * (w.kernel[i] - 1) + 1 - 2 * w.pad[i]);
+    sizes.push_back(deconvolved(w.size[i], w.stride[i], extent_of(w.kernel[i], w.dilation[i])) - 2 * w.pad[i]);
     require(
         sizes[i] > 0,
         "pad {} leaves nothing of its output along spatial axis {}: it would be {} long",

@@ -45,7 +45,7 @@ Shape ReshapeLayer::infer(std::span<const Shape> in) const {
       require(!unknown, "option .shape has more than one dimension of -1");
       unknown = dims.size();
     } else {
-      known *= dim;
+      require(!__builtin_mul_overflow(known, dim, &known), "option .shape has more elements than can be counted");
     }
     dims.push_back(dim);
   }

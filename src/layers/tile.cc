@@ -42,7 +42,11 @@ Shape TileLayer::infer(std::span<const Shape> in) const {
   require(options.tiles != 0, "option .tiles is required");
   require(options.tiles > 0, "option .tiles must be positive, not {}", options.tiles);
   Shape top = in[0];
-  top[axis_of(options.axis, top)] *= options.tiles;
+  Dim& size = top[axis_of(options.axis, top)];
+  require(
+      !__builtin_mul_overflow(size, options.tiles, &size),
+      "option .tiles is {}, which is too much for its input",
+      options.tiles);
   return top;
 }
 

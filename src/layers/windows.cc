@@ -41,6 +41,25 @@ void require_group(Dim group, Dim channels, Dim num_output) {
   require(num_output % group == 0, "group {} does not divide num_output {}", group, num_output);
 }
 
+Dim extent_of(Dim kernel, Dim dilation) {
+  Dim extent = 0;
+  require(
+      !__builtin_mul_overflow(dilation, kernel - 1, &extent) && !__builtin_add_overflow(extent, 1, &extent),
+      "option .dilation is {}, which is too much for a kernel of {}",
+      dilation,
+      kernel);
+  return extent;
+}
+
+Dim deconvolved(Dim size, Dim stride, Dim extent) {
+  Dim result = 0;
+  require(
+      !__builtin_mul_overflow(stride, size - 1, &result) && !__builtin_add_overflow(result, extent, &result),
+      "option .stride is {}, which is too much for its input",
+      stride);
+  return result;
+}
+
 kernels::WindowShape window_of(const WindowOptions& o, const Shape& in) {
   const std::size_t axis = axis_of(o.axis, in), axes = in.size() - axis - 1;
   require(!o.kernel.empty() || axes == 0, "option .kernel is required");
@@ -60,7 +79,7 @@ void require_fit(const kernels::WindowShape& window) {
   Sizes extent{}, padded{};
   bool fits = true;
   for (std::size_t i = 0; i < static_cast<std::size_t>(window.axes); ++i) {
-    extent[i] = window.dilation[i] * (window.kernel[i] - 1) + 1;
+    extent[i] = extent_of(window.kernel[i], window.dilation[i]);
     padded[i] = window.size[i] + 2 * window.pad[i];
     fits = fits && extent[i] <= padded[i];
   }
@@ -81,6 +100,11 @@ Shape with_windows(const Shape& in, Dim axis, Dim channels, std::span<const Dim>
 }
 
 Shape weights_of(const kernels::WindowShape& window, Dim first, Dim second) {
+  require(
+      window.axes + 2 <= static_cast<int>(Shape::max_rank),
+      "its weights would have {} dimensions and may have at most {}",
+      window.axes + 2,
+      Shape::max_rank);
   Shape shape{first, second};
   for (int i = 0; i < window.axes; ++i) shape.push_back(window.kernel[static_cast<std::size_t>(i)]);
   return shape;

@@ -15,6 +15,10 @@ namespace sparknet {
 void require_convolution(const ConvolutionOptions& options, const Shape& in);
 /// Refuses a group that does not divide the channels and the outputs.
 void require_group(Dim group, Dim channels, Dim num_output);
+/// What a dilated kernel spans along an axis; refuses more than can be counted.
+Dim extent_of(Dim kernel, Dim dilation);
+/// What a deconvolution makes of `size` places, as if it had no pad; refuses more than can be counted.
+Dim deconvolved(Dim size, Dim stride, Dim extent);
 /// What a dilated kernel spans.
 Size2 extent(const ConvolutionOptions& options);
 /// The convolution of such an image.

@@ -27,7 +27,8 @@ TEST_CASE("ArgMaxLayer: description") {
 
 TEST_CASE("ArgMaxLayer: shapes") {
   CHECK(shape_of(argmax(), {{8, 10}}) == Shape{8, 1, 1});
-  CHECK(shape_of(argmax({.top_k = 5}), {{8, 3, 4, 4}}) == Shape{8, 1, 5});
+  CHECK(shape_of(argmax({.top_k = 5}), {{8, 3, 4, 4}}) == Shape{8, 1, 5, 1});
+  CHECK(shape_of(argmax({.out_max_val = true}), {{8, 3, 4, 4, 2}}) == Shape{8, 2, 1, 1, 1});
   CHECK(shape_of(argmax({.out_max_val = true, .top_k = 5}), {{8, 10}}) == Shape{8, 2, 5});
   CHECK(shape_of(argmax({.top_k = 2, .axis = 1}), {{8, 3, 4, 4}}) == Shape{8, 2, 4, 4});
   CHECK(shape_of(argmax({.out_max_val = true, .axis = -1}), {{8, 3, 4, 5}}) == Shape{8, 3, 4, 1});

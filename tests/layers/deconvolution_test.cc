@@ -197,4 +197,10 @@ TEST_CASE("DeconvolutionLayer: messages") {
   CHECK(
       refusal(deconvolution({.kernel = 3, .num_output = 8, .pad = {2, 7}}), {image}) ==
       "pad 2x7 leaves nothing of its output: it would be 10x0");
+  CHECK(
+      refusal(deconvolution({.kernel = 3, .num_output = 8, .stride = {1, Dim{1} << 62}}), {image}) ==
+      "option .stride is 4611686018427387904, which is too much for its input");
+  CHECK(
+      refusal(deconvolution({.kernel = 5, .num_output = 8, .dilation = {1, Dim{1} << 62}}), {image}) ==
+      "option .dilation is 4611686018427387904, which is too much for a kernel of 5");
 }

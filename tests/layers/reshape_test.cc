@@ -87,6 +87,8 @@ TEST_CASE("ReshapeLayer: messages") {
   CHECK(message({.shape = {5, -1}}) == "option .shape leaves the 24 elements of its input to be shared by 5");
   CHECK(
       message({.shape = {5, -1}, .axis = 1}) == "option .shape leaves the 24 elements of its input to be shared by 10");
+  const Dim much = Dim{1} << 32;
+  CHECK(message({.shape = {much, much, 24}}) == "option .shape has more elements than can be counted");
   CHECK(message({.shape = {5, 5}}) == "its top would be [5, 5], which has 25 elements and not 24");
   CHECK(
       message({.shape = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, .axis = -1}) ==

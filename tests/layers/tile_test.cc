@@ -69,4 +69,7 @@ TEST_CASE("TileLayer: messages") {
   CHECK(refusal(tile({}), {{2, 3}}) == "option .tiles is required");
   CHECK(refusal(tile({.tiles = -1}), {{2, 3}}) == "option .tiles must be positive, not -1");
   CHECK(refusal(tile({.tiles = 2}), {{2}}) == "there is no axis 1 in its input of 1 dimensions");
+  CHECK(
+      refusal(tile({.tiles = Dim{1} << 62}), {{2, 4}}) ==
+      "option .tiles is 4611686018427387904, which is too much for its input");
 }

@@ -25,8 +25,8 @@ struct ArgMaxOptions {
 /// Where the `top_k` largest numbers are, the largest first; of equal ones the last comes first, and NaN counts as the
 /// largest. No gradient. Caffe's ArgMax, with its shapes:
 /// [N, ...] -> [N, 1, top_k], or [N, 2, top_k] with `out_max_val`: the places, counted over the whole example, and the
-/// numbers. With `axis` the top has the shape of the bottom, but top_k along that axis, and holds the places along it
-/// or, with `out_max_val`, the numbers.
+/// numbers. As in Caffe axes of one element follow where the bottom has more than three. With `axis` the top has the
+/// shape of the bottom, but top_k along that axis, and holds the places along it or, with `out_max_val`, the numbers.
 ///
 ///     ArgMaxLayer{"best", {"scores"}, {.top_k = 5}}
 struct ArgMaxLayer {
