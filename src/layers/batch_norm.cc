@@ -33,8 +33,6 @@ class RunningBatchNorm final : public Layer {
   }
 
   void backward(LayerIO& io) override {
-    for (std::size_t i = 0; i < io.param_diffs.size(); ++i)
-      require(!io.needs_param_diff(i), "has no parameter to learn: leave out its lr_mult, or make it 0");
     if (!io.needs_bottom_diff()) return;
     if (by_running_)
       plan_->backward_by_running(io.state(), io.top_diff().raw(), io.bottom_diff().raw());

@@ -148,7 +148,7 @@ void InnerSoftmax::forward(LayerIO& io) const {
 }
 
 void InnerSoftmax::add_gradient_of_top(LayerIO& io) const {
-  if (!has_top_ || !io.top_diff(1).defined()) return;
+  if (!has_top_) return;
   const Dim count = io.top(1).count();
   const std::byte* const dy = io.top_diff(1).raw();
   // As it is where nobody reads the probabilities.

@@ -16,8 +16,9 @@ namespace sparknet {
 /// x_static [N, ...], which all steps see. Top: h [T, N, num_output].
 ///
 /// h and c after the last step are kept, and the next forward pass goes on from there, where cont is not 0 at once; no
-/// gradient flows back into the pass before. With `expose_hidden` nothing is kept: two more bottoms h_0 and c_0, and
-/// two more tops h_T and c_T, called name_h and name_c unless `with` names them, are the states, each [1, N,
+/// gradient flows back into the pass before. A snapshot does not hold them, as Caffe's does not: a run goes on bit for
+/// bit only where its sequences begin with a pass. With `expose_hidden` nothing is kept: two more bottoms h_0 and c_0,
+/// and two more tops h_T and c_T, called name_h and name_c unless `with` names them, are the states, each [1, N,
 /// num_output]. They have gradients, which Caffe does not compute.
 ///
 /// Parameters: "W_xc" [4 num_output, numbers of x_t], "b_c" [4 num_output], with a static input "W_xc_static"

@@ -15,9 +15,10 @@ namespace sparknet {
 /// x_static [N, ...], which all steps see. Top: o [T, N, num_output].
 ///
 /// h after the last step is kept, and the next forward pass goes on from there, where cont is not 0 at once; no
-/// gradient flows back into the pass before. With `expose_hidden` nothing is kept: one more bottom h_0, and one more
-/// top h_T, called name_h unless `with` names it, are the state, each [1, N, num_output]. They have gradients, which
-/// Caffe does not compute.
+/// gradient flows back into the pass before. A snapshot does not hold it, as Caffe's does not: a run goes on bit for
+/// bit only where its sequences begin with a pass. With `expose_hidden` nothing is kept: one more bottom h_0, and one
+/// more top h_T, called name_h unless `with` names it, are the state, each [1, N, num_output]. They have gradients,
+/// which Caffe does not compute.
 ///
 /// Parameters: "W_xh" [num_output, numbers of x_t], "b_h" [num_output], with a static input "W_xh_static" [num_output,
 /// numbers of x_static], "W_hh" [num_output, num_output], "W_ho" [num_output, num_output] and "b_o" [num_output].
