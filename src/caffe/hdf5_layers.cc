@@ -95,7 +95,7 @@ class RowFiles {
 std::shared_ptr<RowFiles> open(const HDF5DataOptions& options, const std::vector<std::string>& arrays) {
   require(!options.source.empty(), "option .source is required: a file that lists .h5 files");
   std::vector<std::string> files;
-  for (const Line& line : read_lines(options.source)) files.push_back(line.text);
+  for (const TextLine& line : read_lines(options.source)) files.push_back(line.text);
   if (files.empty()) throw DataError(options.source, -1, "the list has no files");
   return std::make_shared<RowFiles>(files, arrays, options.shuffle);
 }

@@ -42,7 +42,7 @@ SourcePtr read_image_list(const ImageDataOptions& options) {
       options.new_height,
       options.new_width);
   std::vector<Entry> entries;
-  for (const Line& line : read_lines(options.source)) {
+  for (const TextLine& line : read_lines(options.source)) {
     const std::size_t space = line.text.find_last_of(" \t");  // paths may have spaces
     Entry entry{options.root_folder + line.text.substr(0, space), 0};
     const char* const begin = line.text.data() + (space == std::string::npos ? 0 : space + 1);

@@ -12,14 +12,14 @@
 namespace sparknet::caffe {
 
 /// A text file's lines that hold more than blanks, without the blanks at their ends.
-struct Line {
+struct TextLine {
   std::size_t number;  // from 1
   std::string text;
 };
-inline std::vector<Line> read_lines(const std::filesystem::path& file) {
+inline std::vector<TextLine> read_lines(const std::filesystem::path& file) {
   const detail::File content(file);
   const std::string_view text(reinterpret_cast<const char*>(content.data()), content.size());
-  std::vector<Line> lines;
+  std::vector<TextLine> lines;
   std::size_t number = 1;
   for (std::size_t at = 0; at < text.size(); ++number) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
