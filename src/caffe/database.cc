@@ -164,7 +164,8 @@ void write_database(const std::filesystem::path& folder, Database kind, const Da
     refuse(fmt::format("{} examples do not have keys of {} digits", source.size(), key_digits));
 
   AtomicFolder made(folder);
-  const std::size_t page = 4096, record = (image.bytes() + 256 + page - 1) / page * page;
+  const std::size_t page = 4096, tags = image.dtype == DType::F32 ? image.bytes() / 4 : 0;  // a byte before each float
+  const std::size_t record = (image.bytes() + tags + 256 + page - 1) / page * page;
   const std::size_t room = static_cast<std::size_t>(source.size()) * (record + page) + (std::size_t{64} << 20);
   const std::unique_ptr<KeyValueWriter> writer =
       kind == Database::LMDB ? make_lmdb(made.path(), room) : make_leveldb(made.path());

@@ -192,8 +192,23 @@ Hdf5Reader::Info Hdf5Reader::info(const std::string& path, const Hdf5Handle& dat
     fail(path, fmt::format("has {} dimensions, and a tensor has at most {}", rank, Shape::max_rank));
   std::array<hsize_t, Shape::max_rank> dims{};
   if (H5Sget_simple_extent_dims(space.id(), dims.data(), nullptr) < 0) fail(path, last_error());
-  for (std::size_t i = 0; i < static_cast<std::size_t>(rank); ++i) info.shape.push_back(static_cast<Dim>(dims[i]));
+  Dim count = 1;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rank); ++i) {
+    const Dim dim = static_cast<Dim>(dims[i]);
+    if (dim < 0 || __builtin_mul_overflow(count, std::max<Dim>(dim, 1), &count)) fail(path, "has an impossible shape");
+    info.shape.push_back(dim);
+  }
   return info;
+}
+
+std::uint64_t Hdf5Reader::size() const {
+  hsize_t size = 0;
+  H5Fget_filesize(file_.id(), &size);
+  return size;
+}
+
+std::uint64_t Hdf5Reader::stored_size(const Hdf5Handle& dataset) const {
+  return std::min<std::uint64_t>(H5Dget_storage_size(dataset.id()), size());
 }
 
 Hdf5Reader::Info Hdf5Reader::info(const std::string& path) const {
@@ -207,42 +222,14 @@ Tensor Hdf5Reader::read(const std::string& path, std::optional<DType> as) const 
   const Info about = info(path, dataset);
   const DType dtype = as.value_or(about.dtype);
   // What was never written takes up no place in the file; deflate packs at most 1032 to 1.
-  Dim count = 1;
-  for (const Dim dim : about.shape)
-    if (dim < 0 || __builtin_mul_overflow(count, dim, &count)) fail(path, "has an impossible shape");
-  const hsize_t stored = H5Dget_storage_size(dataset.id());
+  const Dim count = about.shape.count();
+  const std::uint64_t stored = stored_size(dataset);
   if (static_cast<hsize_t>(count) / 1100 > stored)
     fail(path, fmt::format("is said to hold {} numbers, and {} bytes are stored", count, stored));
   Tensor values(about.shape, dtype);
   if (count > 0 && H5Dread(dataset.id(), memory_type(dtype), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.raw()) < 0)
     fail(path, "cannot be read: " + last_error());
   return values;
-}
-
-void Hdf5Reader::read_rows(const std::string& path, Dim first, Tensor& rows) const {
-  const Quiet quiet;
-  const Hdf5Handle dataset = open_dataset(path);
-  const Info about = info(path, dataset);
-  const Shape& wanted = rows.shape();
-  bool fits = wanted.size() == about.shape.size() && !wanted.empty() && rows.is_contiguous() && first >= 0 &&
-              first <= about.shape[0] && wanted[0] <= about.shape[0] - first;
-  for (std::size_t i = 1; fits && i < wanted.size(); ++i) fits = wanted[i] == about.shape[i];
-  if (!fits)
-    fail(
-        path,
-        fmt::format(
-            "has shape {}; rows {} from number {} on are wanted",
-            to_string(about.shape),
-            to_string(wanted),
-            first));
-  if (rows.count() == 0) return;
-  const std::vector<hsize_t> count = sizes(wanted);
-  std::vector<hsize_t> start(wanted.size(), 0);
-  start[0] = static_cast<hsize_t>(first);
-  const Hdf5Handle in_file(H5Dget_space(dataset.id())), in_memory = simple_space(count);
-  if (H5Sselect_hyperslab(in_file.id(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr) < 0 ||
-      H5Dread(dataset.id(), memory_type(rows.dtype()), in_memory.id(), in_file.id(), H5P_DEFAULT, rows.raw()) < 0)
-    fail(path, "cannot be read: " + last_error());
 }
 
 std::int64_t Hdf5Reader::read_int(const std::string& path) const {
@@ -271,7 +258,7 @@ std::string Hdf5Reader::read_text(const std::string& path) const {
     return copy;
   }
   const std::size_t size = H5Tget_size(type.id());
-  if (size > H5Dget_storage_size(dataset.id())) fail(path, fmt::format("is said to have {} letters", size));
+  if (size > stored_size(dataset)) fail(path, fmt::format("is said to have {} letters", size));
   std::string text(size, '\0');
   if (H5Dread(dataset.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) < 0)
     fail(path, "cannot be read: " + last_error());
@@ -429,7 +416,6 @@ Hdf5Reader::Info Hdf5Reader::info(const std::string&) const {
 Tensor Hdf5Reader::read(const std::string&, std::optional<DType>) const {
   return {};
 }
-void Hdf5Reader::read_rows(const std::string&, Dim, Tensor&) const {}
 std::int64_t Hdf5Reader::read_int(const std::string&) const {
   return 0;
 }

@@ -43,6 +43,8 @@ class Hdf5Reader {
   Hdf5Reader(std::string name, std::span<const std::byte> content);
 
   const std::string& name() const { return name_; }
+  /// Bytes of the file.
+  std::uint64_t size() const;
 
   enum class Kind : std::uint8_t { None, Group, Dataset, Other };
   Kind kind(const std::string& path) const;
@@ -58,8 +60,6 @@ class Hdf5Reader {
 
   /// A whole array, as what it is or converted. Refuses an array that says it is far larger than what the file holds.
   Tensor read(const std::string& path, std::optional<DType> as = {}) const;
-  /// As many rows (along the first axis) as the tensor has, from row `first` on, converted to its type.
-  void read_rows(const std::string& path, Dim first, Tensor& rows) const;
   /// An array of one whole number.
   std::int64_t read_int(const std::string& path) const;
   std::string read_text(const std::string& path) const;
@@ -70,6 +70,8 @@ class Hdf5Reader {
   void opened(std::int64_t id);
   Hdf5Handle open_dataset(const std::string& path) const;
   Info info(const std::string& path, const Hdf5Handle& dataset) const;
+  /// Bytes of an array as it is stored: what the file says, which may lie, but no more than there is.
+  std::uint64_t stored_size(const Hdf5Handle& dataset) const;
 
   std::string name_;
   Hdf5Handle file_;

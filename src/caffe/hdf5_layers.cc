@@ -45,7 +45,10 @@ class RowFiles {
                   to_string(columns[i].shape)));
       }
       files_.push_back(file);
-      ends_.push_back((ends_.empty() ? 0 : ends_.back()) + rows);
+      Dim end = 0;
+      if (__builtin_add_overflow(ends_.empty() ? Dim{0} : ends_.back(), rows, &end))
+        reader.fail(arrays[0], "has too many rows");
+      ends_.push_back(end);
     }
   }
 

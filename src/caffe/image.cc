@@ -50,6 +50,8 @@ struct PngReader {
   png_structp png = nullptr;
   png_infop info = nullptr;
   PngInput input{};
+  /// Bytes of a row as the file has it.
+  std::size_t stored_row = 0;
   ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
 
   static void read(png_structp png, png_bytep to, png_size_t size) {
@@ -69,6 +71,7 @@ struct PngReader {
   bool header(bool color) {
     if (setjmp(png_jmpbuf(png))) return false;
     png_read_info(png, info);
+    stored_row = png_get_rowbytes(png, info);
     png_set_strip_16(png);
     png_set_packing(png);
     png_set_expand(png);
@@ -92,14 +95,15 @@ Image decode_png(const std::string& name, std::span<const std::byte> bytes, Deco
   reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader.input, PngReader::failed, PngReader::ignore);
   if (reader.png) reader.info = png_create_info_struct(reader.png);
   if (!reader.info) refuse(name, "libpng cannot begin");
+  png_set_chunk_cache_max(reader.png, 1);  // texts, which are packed too, are skipped
   png_set_read_fn(reader.png, &reader.input, PngReader::read);
   if (!reader.header(as == DecodeAs::Color)) refuse(name, fmt::format("is a damaged PNG: {}", reader.input.why));
 
   const std::size_t height = png_get_image_height(reader.png, reader.info);
   const std::size_t width = png_get_image_width(reader.png, reader.info);
   const std::size_t stored = png_get_channels(reader.png, reader.info);
-  // Deflate packs at most 1032 to 1.
-  if (const std::size_t size = height * width * stored; size > most_bytes || size / 1100 > bytes.size())
+  // Deflate packs what is stored at most 1032 to 1.
+  if (height * width * stored > most_bytes || height * reader.stored_row / 1100 > bytes.size())
     refuse(name, fmt::format("is a PNG of {} x {} pixels in {} bytes", width, height, bytes.size()));
   std::vector<std::uint8_t> pixels(height * width * stored);
   std::vector<png_bytep> rows(height);
@@ -136,11 +140,16 @@ Image decode_jpeg(const std::string& name, std::span<const std::byte> bytes, Dec
   if (space == TJCS_CMYK || space == TJCS_YCCK) refuse(name, "is a JPEG in CMYK; red, green and blue are wanted");
   const bool gray = as == DecodeAs::Gray || (as == DecodeAs::Native && space == TJCS_GRAY);
   const std::size_t channels = gray ? 1 : 3, h = static_cast<std::size_t>(height), w = static_cast<std::size_t>(width);
-  if (h * w * channels > most_bytes) refuse(name, fmt::format("is a JPEG of {} x {} pixels", width, height));
+  // A block of 8 x 8 takes a bit or more.
+  if (h * w * channels > most_bytes || h * w / 1100 > bytes.size())
+    refuse(name, fmt::format("is a JPEG of {} x {} pixels in {} bytes", width, height, bytes.size()));
   std::vector<std::uint8_t> pixels(h * w * channels);
   const int format = gray ? TJPF_GRAY : TJPF_BGR;
-  if (tjDecompress2(reader.get(), data, bytes.size(), pixels.data(), width, 0, height, format, TJFLAG_ACCURATEDCT) !=
-      0) {
+  int flags = TJFLAG_ACCURATEDCT;
+#ifdef TJFLAG_LIMITSCANS
+  flags |= TJFLAG_LIMITSCANS;
+#endif
+  if (tjDecompress2(reader.get(), data, bytes.size(), pixels.data(), width, 0, height, format, flags) != 0) {
     // Strange bytes between the parts of a file are common, and do no harm.
     const std::string why = tjGetErrorStr2(reader.get());
     if (tjGetErrorCode(reader.get()) != TJERR_WARNING || why.find("Premature end") != std::string::npos)

@@ -24,7 +24,8 @@ Image load(const Entry& entry, const ImageDataOptions& options) {
       entry.path,
       std::as_bytes(std::span(file.data(), file.size())),
       options.is_color ? DecodeAs::Color : DecodeAs::Gray);
-  return options.new_height > 0 ? resize_image(image, options.new_height, options.new_width) : image;
+  if (options.new_height > 0) return resize_image(image, options.new_height, options.new_width);
+  return image;
 }
 
 }  // namespace

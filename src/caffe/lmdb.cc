@@ -64,10 +64,19 @@ class LmdbValues final : public KeyValues {
       code = env_.open(flags | MDB_NOLOCK);
     }
     env_.check(code, "cannot be opened");
-    env_.begin(MDB_RDONLY);
+    // What is mapped behind the file's end cannot be looked at.
+    MDB_envinfo info;
     MDB_stat stat;
-    env_.check(mdb_stat(env_.txn(), env_.dbi(), &stat), "cannot be read");
-    entries_.reserve(stat.ms_entries);
+    env_.check(mdb_env_info(env_.env(), &info), "cannot be read");
+    env_.check(mdb_env_stat(env_.env(), &stat), "cannot be read");
+    const std::size_t pages = std::filesystem::file_size(file ? folder : folder / "data.mdb", ignored) / stat.ms_psize;
+    if (pages <= info.me_last_pgno)
+      throw DataError(
+          folder.string(),
+          -1,
+          "the database is cut off: it has " + std::to_string(info.me_last_pgno + 1) + " pages, and " +
+              std::to_string(pages) + " are there");
+    env_.begin(MDB_RDONLY);
     MDB_cursor* cursor = nullptr;
     env_.check(mdb_cursor_open(env_.txn(), env_.dbi(), &cursor), "cannot be read");
     const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> closes(cursor, mdb_cursor_close);

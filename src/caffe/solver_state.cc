@@ -46,7 +46,7 @@ std::int64_t current_step(const SolverParam& param, std::int64_t iteration) {
 }
 
 void check_iteration(const std::string& file, std::int64_t iteration) {
-  if (iteration < 0) throw DataError(file, -1, fmt::format("is of iteration {}", iteration));
+  if (iteration < 0 || iteration > INT_MAX) throw DataError(file, -1, fmt::format("is of iteration {}", iteration));
 }
 
 StateFile read_hdf5_state(const Hdf5Reader& in) {

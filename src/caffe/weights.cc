@@ -30,12 +30,20 @@ LayerBlobs read_layer(
   return layer;
 }
 
+/// What may still be read of a file; what is linked twice counts twice.
+struct Budget {
+  std::size_t links;
+  Dim numbers;
+};
+
 /// A group with arrays "0", "1" and so on is a layer; groups in it are layers whose names have a slash.
-void read_group(const Hdf5Reader& in, const std::string& path, const std::string& name, int depth, Model& model) {
+void read_group(
+    const Hdf5Reader& in, const std::string& path, const std::string& name, int depth, Budget& left, Model& model) {
   if (depth > 32) in.fail(path, "groups lie in groups more than 32 deep");
   LayerBlobs layer{name, "", {}};
   std::vector<std::string> groups;
   for (const std::string& child : in.names(path)) {
+    if (left.links-- == 0) in.fail(path, "the file holds more than 100000 groups and arrays");
     const std::string at = path + "/" + child;
     if (in.kind(at) == Hdf5Reader::Kind::Group) {
       groups.push_back(child);
@@ -46,16 +54,19 @@ void read_group(const Hdf5Reader& in, const std::string& path, const std::string
     const std::size_t index = std::stoul(child);
     if (index >= layer.blobs.size()) layer.blobs.resize(index + 1);
     layer.blobs[index] = in.read(at, in.info(at).dtype == DType::F64 ? DType::F64 : DType::F32);
+    left.numbers -= layer.blobs[index].count();
+    if (left.numbers < 0) in.fail(at, "the arrays hold more than the file can");
   }
   if (!layer.blobs.empty()) model.layers.push_back(std::move(layer));
   for (const std::string& child : groups)
-    read_group(in, path + "/" + child, name.empty() ? child : name + "/" + child, depth + 1, model);
+    read_group(in, path + "/" + child, name.empty() ? child : name + "/" + child, depth + 1, left, model);
 }
 
 Model read_hdf5_model(const Hdf5Reader& in) {
   Model model{in.name(), "", {}};
   if (in.kind("data") != Hdf5Reader::Kind::Group) in.fail("data", "there is no such group; is this a model?");
-  read_group(in, "data", "", 0, model);
+  Budget left{.links = 100'000, .numbers = 1100 * static_cast<Dim>(in.size())};  // deflate packs at most 1032 to 1
+  read_group(in, "data", "", 0, left, model);
   return model;
 }
 

@@ -208,6 +208,25 @@ TEST_CASE("examples of a database: encoded, of floats, damaged, of another shape
 
 TEST_SUITE_BEGIN("data");
 
+#ifdef SPARKNET_WITH_LMDB
+TEST_CASE("an LMDB that is cut off is refused, and not looked at behind its end") {
+  const TempDir folder;
+  const SourcePtr source = from_callback(
+      {{"data", {3, 40, 40}, DType::U8}, {"label", {1}, DType::I32}},
+      200,
+      [](Dim index, std::span<std::byte* const> out) {
+        std::fill_n(out[0], 4800, static_cast<std::byte>(index));
+        *reinterpret_cast<std::int32_t*>(out[1]) = static_cast<std::int32_t>(index);
+      });
+  write_database(folder / "db", Database::LMDB, *source);
+  std::filesystem::resize_file(folder / "db" / "data.mdb", 64 << 10);
+  CHECK_THROWS_WITH_AS(
+      read_database(folder / "db", Database::LMDB),
+      doctest::Contains("the database is cut off: it has "),
+      DataError);
+}
+#endif
+
 TEST_CASE("MNIST and CIFAR-10 in Caffe's databases are what their files hold") {
   const auto mnist = test_data("mnist"), cifar = test_data("cifar10");
   if (!mnist || !cifar) return;

@@ -76,14 +76,7 @@ TEST_CASE("HDF5: what is written is read") {
     CHECK(in.kind("data/c/b/0") == Hdf5Reader::Kind::None);
     CHECK(in.info("iter").dtype == DType::I32);
 
-    Tensor row(Shape{1, 3}, DType::F64);
-    in.read_rows("data/ip/0", 1, row);
-    CHECK(row == Tensor::from({1, 3}, {4., 5., 6.}));
-
     const std::string name = in.name();
-    CHECK(trouble([&] {
-            in.read_rows("data/ip/0", 2, row);
-          }) == name + ": \"data/ip/0\": has shape [2, 3]; rows [1, 3] from number 2 on are wanted");
     CHECK(trouble([&] { in.read("data/ip/2"); }) == name + ": \"data/ip/2\": there is no such array");
     CHECK(trouble([&] { in.read("data"); }) == name + ": \"data\": there is no such array");
     CHECK(trouble([&] { in.read("text"); }) == name + ": \"text\": holds something else than numbers");

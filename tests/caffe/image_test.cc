@@ -1,6 +1,12 @@
+#ifdef SPARKNET_WITH_PNG
+#include <zlib.h>
+#endif
+
 #include "src/caffe/image.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 
@@ -54,6 +60,46 @@ TEST_CASE("a PNG becomes planes of blue, green and red, or of gray") {
   const std::string clear = png_file({1, 2, 3, 128, 4, 5, 6, 7}, 1, 2, 4);
   CHECK(decode_image("pic", bytes_of(clear), DecodeAs::Native).channels == 4);
   CHECK(decode_image("pic", bytes_of(clear), DecodeAs::Color).planes == std::vector<std::uint8_t>{1, 4, 2, 5, 3, 6});
+}
+
+TEST_CASE("a PNG of one color is small, and good") {
+  const std::string file = png_file(std::vector<std::uint8_t>(2000 * 2000, 128), 2000, 2000, 1);
+  CHECK(decode_image("pic", bytes_of(file), DecodeAs::Native).planes.size() == 2000 * 2000);
+  CHECK(decode_image("pic", bytes_of(file), DecodeAs::Color).planes.size() == 3 * 2000 * 2000);
+}
+
+TEST_CASE("a PNG that only says it is large is refused, and its texts are not unpacked") {
+  const std::string small = png_file({7}, 1, 1, 1);
+  const auto chunk = [](const std::string& type_and_data) {
+    const auto big_endian = [](std::size_t value) {
+      std::string bytes;
+      for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(value >> shift & 255));
+      return bytes;
+    };
+    const auto* data = reinterpret_cast<const Bytef*>(type_and_data.data());
+    return big_endian(type_and_data.size() - 4) + type_and_data +
+           big_endian(crc32(0, data, static_cast<uInt>(type_and_data.size())));
+  };
+  constexpr std::size_t header = 8, after_header = 8 + 25;
+  std::string large = small.substr(header + 4, 17);
+  large.replace(4, 8, std::string("\0\0\x27\x10\0\0\x75\x30", 8));
+  CHECK(
+      refusal(small.substr(0, header) + chunk(large) + small.substr(after_header)) ==
+      fmt::format("pic: is a PNG of 10000 x 30000 pixels in {} bytes", small.size()));
+
+  const std::vector<Bytef> text(7 << 20, 'x');
+  std::vector<Bytef> packed(compressBound(text.size()));
+  uLongf size = packed.size();
+  REQUIRE(compress2(packed.data(), &size, text.data(), text.size(), 9) == Z_OK);
+  std::string texts;
+  for (int i = 0; i < 40; ++i)
+    texts += chunk(std::string("zTXta\0\0", 7) + std::string(reinterpret_cast<const char*>(packed.data()), size));
+  rusage before{}, after{};
+  getrusage(RUSAGE_SELF, &before);
+  const std::string file = small.substr(0, after_header) + texts + small.substr(after_header);
+  CHECK(decode_image("pic", bytes_of(file), DecodeAs::Native).planes == std::vector<std::uint8_t>{7});
+  getrusage(RUSAGE_SELF, &after);
+  CHECK(after.ru_maxrss - before.ru_maxrss < 100 << 10);  // KiB; all texts are 280 MiB
 }
 
 TEST_CASE("a damaged PNG is refused wherever it is cut or changed") {
