@@ -203,7 +203,7 @@ volatile std::sig_atomic_t caught_signal = 0;
 void catch_signals() {
   struct sigaction action {};
   action.sa_handler = [](int number) { caught_signal = number; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 }
