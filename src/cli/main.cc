@@ -211,7 +211,7 @@ int main(int argc, char** argv) {
   }
   try {
     const int status = run();
-    if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
+    if (status == 0 && (std::fflush(stdout) != 0 || std::ferror(stdout))) {
       fmt::print(stderr, "sparknet: what was to be printed could not be written\n");
       return failed;
     }

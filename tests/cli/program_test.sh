@@ -95,6 +95,49 @@ for text in 'iteration 1000/' 'snapshot small_iter_'; do
 done
 wait $run || true
 [[ $(grep -c '^snapshot ' out.txt) == 2 ]] || fail "SIGHUP and SIGTERM made other than two snapshots: $(grep -v / out.txt)"
+rm out.txt && touch out.txt
+"$sparknet" train --solver long.prototxt --sighup_effect none >out.txt 2>err.txt </dev/null &
+run=$!
+for _ in $(seq 100); do
+  if grep -q '^iteration 1000/' out.txt; then break; fi
+  sleep 0.1
+done
+kill -HUP $run
+sleep 0.3
+kill -TERM $run || fail "--sighup_effect none: SIGHUP ended the run"
+status=0
+wait $run || status=$?
+[[ $status == 143 ]] || fail "--sighup_effect none: exit status $status"
+
+# Who reads is slow, or gone. The pipe is full when the signal comes, and the line that waits is printed all the same.
+sed 's/display: 1000/display: 1/' long.prototxt >chatty.prototxt
+mkfifo pipe
+# piped: starts training whose lines go to descriptor 3, and waits until nobody having read them holds it up.
+piped() {
+  "$sparknet" train --solver chatty.prototxt >pipe 2>err.txt </dev/null &
+  run=$!
+  exec 3<pipe
+  sleep 1
+}
+piped
+kill -TERM $run
+sleep 0.3
+cat <&3 >out.txt
+exec 3<&-
+status=0
+wait $run || status=$?
+[[ $status == 143 ]] || fail "a full pipe and SIGTERM: exit status $status: $(cat err.txt)"
+[[ $(grep -c '^iteration [0-9]*/' out.txt) == $(sed -n 's/^stopped after iteration //p' out.txt) ]] || fail "a line is lost: $(tail out.txt)"
+for signal in TERM PIPE; do
+  rm -f small_iter_*
+  piped
+  [[ $signal == PIPE ]] || kill -$signal $run
+  exec 3<&-  # as tee ends at Ctrl-C
+  status=0
+  wait $run || status=$?
+  [[ $status == $((128 + $(kill -l $signal))) ]] || fail "the reader gone and SIG$signal: exit status $status: $(cat err.txt)"
+  compgen -G 'small_iter_*.solverstate' >/dev/null || fail "the reader gone and SIG$signal: no snapshot"
+done
 
 # Scores, pictures, times, blobs.
 is 0 "loss = " test --model net.prototxt --weights whole.caffemodel --iterations 3
