@@ -30,6 +30,11 @@ CLI::Validator at_least(int least) {
   return CLI::Validator(check, "");
 }
 
+/// A list of files that names one at least: an unset variable of a shell is a mistake.
+std::string names_files(const std::string& text) {
+  return split(text).empty() ? "names no file" : "";
+}
+
 /// The command that was being read, "convert mnist" say.
 const CLI::App* last_command(const CLI::App* app) {
   while (!app->get_subcommands().empty()) app = app->get_subcommands().back();
@@ -94,7 +99,7 @@ void add_net(CLI::App* app, NetArguments& net, bool needs_weights, const char* p
   app->add_option("--model", net.model, "The net's prototxt")->required()->type_name("FILE");
   CLI::Option* weights =
       app->add_option("--weights", net.weights, "Trained .caffemodel[.h5] files, separated by commas");
-  weights->type_name("FILES")->required(needs_weights);
+  weights->type_name("FILES")->required(needs_weights)->check(names_files);
   choice(app, "--phase", net.phase, phases, fmt::format("TRAIN or TEST ({})", phase));
   add_state(app, net.level, net.stage);
   add_threads(app, net.threads);
@@ -121,13 +126,14 @@ int main(int argc, char** argv) {
   train_command->add_option("--solver", train_arguments.solver, "The solver's prototxt")->required()->type_name("FILE");
   CLI::Option* snapshot =
       train_command->add_option("--snapshot", train_arguments.snapshot, "Go on from a .solverstate[.h5]");
-  snapshot->type_name("FILE");
+  snapshot->type_name("FILE")->check(names_files);
   train_command
       ->add_option(
           "--weights",
           train_arguments.weights,
           "Begin with trained .caffemodel[.h5] files, separated by commas")
       ->type_name("FILES")
+      ->check(names_files)
       ->excludes(snapshot);
   choice(
       train_command,

@@ -14,6 +14,10 @@ is 2 "there is no option --solvr; did you mean \"--solver\"?" train --solvr x
 is 2 "--solver is required" train
 is 2 "excludes" train --solver x --weights y --snapshot z
 is 2 "--weights is required" test --model x
+is 2 "--weights: names no file" test --model x --weights ""
+is 2 "--weights: names no file" summary --model x --weights ,
+is 2 "--weights: names no file" train --solver x --weights ""
+is 2 "--snapshot: names no file" train --solver x --snapshot ""
 is 2 "--iterations: 0 is no whole number from 1 on" test --model x --weights y --iterations 0
 is 2 "--phase: BOTH not in {TEST,TRAIN}" test --model x --weights y --phase BOTH
 is 2 "there is no command minst; did you mean \"mnist\"?" convert minst a b c
