@@ -127,8 +127,9 @@ class Training {
 
   Solver make_solver() {
     SolverParam param = file_.solver;
-    // Tests and snapshots are made here.
+    // Tests, snapshots and the means of losses are made here. (0, which is no number of losses, is still refused.)
     param.test_interval = param.snapshot = 0;
+    if (param.average_loss > 1) param.average_loss = 1;
     const std::uint64_t seed =
         file_.random_seed < 0 ? std::random_device()() : static_cast<std::uint64_t>(file_.random_seed);
     NetState state = file_.train_state;

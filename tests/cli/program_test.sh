@@ -74,6 +74,13 @@ is 0 "accuracy = 1" test --model net.prototxt --weights named_iter_20.caffemodel
 sed 's/snapshot: 10/snapshot_after_train: false/' solver.prototxt >none.prototxt
 is 0 "iteration 20/20" train --solver none.prototxt --weights whole.caffemodel
 if grep -q snapshot out.txt; then fail "snapshot_after_train: false makes one"; fi
+losses() { sed -n 's/^\(iteration .*\)  rate .*/\1/p' out.txt; }
+means=$(losses)
+sed 's/display: 10/display: 10 average_loss: 10/' none.prototxt >averaged.prototxt
+is 0 "iteration 20/20" train --solver averaged.prototxt --weights whole.caffemodel
+[[ -n $means && $(losses) == "$means" ]] || fail "average_loss changes the means since the last line: $(losses), not $means"
+sed 's/display: 10/average_loss: 0/' none.prototxt >averaged.prototxt
+is 1 "average_loss is 0" train --solver averaged.prototxt
 sed 's/momentum: 0.9/type: "AdamW" momentum: 0.9/; s/"small"/"decoupled"/' solver.prototxt >adamw.prototxt
 is 0 "snapshot decoupled_iter_20.snap" train --solver adamw.prototxt
 is 0 "goes on at iteration 10" train --solver adamw.prototxt --snapshot decoupled_iter_10.snap
