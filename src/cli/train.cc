@@ -209,6 +209,8 @@ class Training {
 
 int train(const TrainArguments& arguments) {
   caffe::SolverFile file = caffe::read_solver(arguments.solver);
+  if (file.solver.max_iter == 0)
+    throw DataError(arguments.solver, -1, "max_iter is not given, so there is nothing to train");
   if (file.type == "AdamW" && file.random_seed < 0)
     throw DataError(arguments.solver, -1, "AdamW's snapshots go on only with the same seed: give a random_seed");
   return Training(arguments, std::move(file)).run();

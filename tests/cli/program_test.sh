@@ -174,6 +174,10 @@ sed 's/"small"/"nowhere\/small"/' solver.prototxt >nowhere.prototxt
 is 1 "nowhere/small: no snapshot can be written there" train --solver nowhere.prototxt
 sed 's/"net.prototxt"/"nets\/none"/' solver.prototxt >netless.prototxt
 is 1 "netless.prototxt:1:1: net \"nets/none\" is not there" train --solver netless.prototxt
+sed '/^max_iter/s/max_iter: 20//' solver.prototxt >endless.prototxt
+is 1 "endless.prototxt: max_iter is not given" train --solver endless.prototxt
+sed 's/test_iter: 3/test_iter: 0/' solver.prototxt >untested.prototxt
+is 1 "test_iter is 0; a test has a batch at least" train --solver untested.prototxt
 is 1 "net.dot" test --model net.prototxt --weights net.dot
 sed 's/num_output: 2/num_output: 5/' net.prototxt >wide.prototxt
 is 1 "to train this layer from scratch, give it another name" test --model wide.prototxt --weights whole.caffemodel
