@@ -11,6 +11,7 @@
 #include <string>
 
 #include "src/cli/commands.h"
+#include "src/cli/options.h"
 #include "src/suggest.h"
 
 namespace {
@@ -19,16 +20,6 @@ using namespace sparknet;
 using namespace sparknet::cli;
 
 constexpr int failed = 1, misused = 2;
-
-/// A whole number that is not below `least`.
-CLI::Validator at_least(int least) {
-  const auto check = [least](const std::string& text) {
-    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-    const bool enough = digits && (least == 0 || text.find_first_not_of('0') != std::string::npos);
-    return enough ? std::string() : fmt::format("{} is no whole number from {} on", text, least);
-  };
-  return CLI::Validator(check, "");
-}
 
 /// A list of files that names one at least: an unset variable of a shell is a mistake.
 std::string names_files(const std::string& text) {
@@ -54,13 +45,9 @@ std::string explain(const CLI::App* root, const CLI::Error& error) {
     names.push_back(command->get_name());
   const std::vector<std::string> unknown = root->remaining(true);
   if (!unknown.empty()) {
-    const std::string name = unknown[0].substr(0, unknown[0].find('='));
-    const bool command = !names.empty() && !name.starts_with('-');
-    if (!command) {
-      names.clear();
-      for (const CLI::Option* option : app->get_options()) names.push_back(option->get_name());
-    }
-    text = fmt::format("there is no {} {}{}", command ? "command" : "option", name, did_you_mean(name, names));
+    const bool command = !names.empty() && !unknown[0].starts_with('-');
+    text = command ? fmt::format("there is no command {}{}", unknown[0], did_you_mean(unknown[0], names))
+                   : explain_argument(app, unknown[0]);
   } else if (!names.empty()) {
     text = "which of the commands is it?";
     for (const std::string& name : names) text += " " + name;

@@ -14,6 +14,9 @@ is 2 "there is no option --solvr; did you mean \"--solver\"?" train --solvr x
 is 2 "--solver is required" train
 is 2 "excludes" train --solver x --weights y --snapshot z
 is 2 "--weights is required" test --model x
+is 2 "sparknet: solver.prototxt is one argument too many; did you mean --solver solver.prototxt?" train solver.prototxt
+is 2 "sparknet: d is one argument too many" convert mnist a b c d
+is 2 "--iterations: 99999999999999999999 is too large" test --model x --weights y --iterations 99999999999999999999
 is 2 "--weights: names no file" test --model x --weights ""
 is 2 "--weights: names no file" summary --model x --weights ,
 is 2 "--weights: names no file" train --solver x --weights ""
