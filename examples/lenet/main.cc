@@ -98,7 +98,8 @@ Arguments parse(int argc, char** argv) {
   option("--resume", a.resume, "FILE", "Go on from a snapshot");
   option("--dot", a.dot, "FILE", "Also write the net as a Graphviz graph");
   option("--display", a.display, "N", "Steps between lines (100); 0: one at the end")->check(cli::at_least(0));
-  option("--test-interval", a.test_interval, "N", "Steps between tests (500); 0: one at the end")->check(cli::at_least(0));
+  option("--test-interval", a.test_interval, "N", "Steps between tests (500); 0: one at the end")
+      ->check(cli::at_least(0));
   option("--output", a.output, "DIR", fmt::format("For lenet.log and lenet.svg ({})", a.output));
   try {
     app.parse(argc, argv);
