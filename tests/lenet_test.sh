@@ -84,8 +84,8 @@ is 1 "seed 5" "${quick[@]}" --resume snaps/run_iter_20.snap
 is 2 "lenet: --batch: 0 is no whole number from 1 on" --batch 0
 is 2 "lenet: --threads: many is no whole number from 1 on" --threads many
 is 2 "lenet: --seed: -1 is no whole number from 0 on" --seed -1
-is 2 "lenet: there is no option --iteration; did you mean --iterations?" --iteration 10
-is 2 "lenet: there is no option train" train
+is 2 "lenet: there is no option --iteration; did you mean \"--iterations\"?" --iteration 10
+is 2 "lenet: train is one argument too many" train
 is 2 "--outer: mean not in {average,diloco,slowmo,elastic}" --outer mean
 OMPI_COMM_WORLD_SIZE=4 is 2 "mpirun started 4 processes that would each train alone; add --communicator mpi"
 is 2 "--workers is 4, and mpirun started 1 process: mpirun -n 4" --communicator mpi --workers 4

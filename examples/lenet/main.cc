@@ -12,7 +12,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <thread>
@@ -29,6 +28,7 @@
 #endif
 #include "sparknet/error.h"
 #include "sparknet/solver.h"
+#include "src/cli/options.h"
 #include "src/cli/progress.h"
 
 namespace {
@@ -57,39 +57,11 @@ fs::path in_repository(const char* name) {
   return *near.begin() == ".." ? repository / name : near;
 }
 
-/// A whole number that is not below `least`.
-CLI::Validator at_least(int least) {
-  const auto check = [least](const std::string& text) {
-    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-    const bool enough = digits && (least == 0 || text.find_first_not_of('0') != std::string::npos);
-    return enough ? std::string() : fmt::format("{} is no whole number from {} on", text, least);
-  };
-  return CLI::Validator(check, "");
-}
-
-/// How many letters must be added, taken away or replaced to make `b` of `a` (Levenshtein).
-std::size_t distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
-    }
-  }
-  return row.back();
-}
-
 /// What is printed for a mistake in the options; for an unknown one, the nearest there is.
 std::string explain(const CLI::App* app, const CLI::Error& error) {
   std::string text = error.what();
-  if (const std::vector<std::string> unknown = app->remaining(); !unknown.empty()) {
-    const std::string name = unknown[0].substr(0, unknown[0].find('='));
-    text = fmt::format("there is no option {}", name);
-    for (const CLI::Option* option : app->get_options())
-      if (distance(name, option->get_name()) <= 2) text += fmt::format("; did you mean {}?", option->get_name());
-  }
+  const std::vector<std::string> unknown = app->remaining();
+  if (!unknown.empty()) text = cli::explain_argument(app, unknown[0]);
   return fmt::format("lenet: {}\nlenet --help lists the options\n", text);
 }
 
@@ -103,30 +75,31 @@ Arguments parse(int argc, char** argv) {
   const auto option = [&](const char* name, auto& value, const char* type, const std::string& what) {
     return app.add_option(name, value, what)->type_name(type);
   };
-  option("--iterations", a.iterations, "N", "Steps to train (10000)")->check(at_least(0));
-  option("--batch", a.batch, "N", "Examples in a step (64)")->check(at_least(1));
-  option("--threads", a.threads, "N", "Threads that compute (all cores)")->check(at_least(1));
+  option("--iterations", a.iterations, "N", "Steps to train (10000)")->check(cli::at_least(0));
+  option("--batch", a.batch, "N", "Examples in a step (64)")->check(cli::at_least(1));
+  option("--threads", a.threads, "N", "Threads that compute (all cores)")->check(cli::at_least(1));
   option("--lr", a.lr, "X", "Caffe's base_lr (0.01)")->check(CLI::PositiveNumber);
   const auto* workers =
-      option("--workers", a.workers, "N", "Nets that train side by side and are averaged (1)")->check(at_least(1));
-  option("--tau", a.tau, "N", "Steps of each worker between two averages (10)")->check(at_least(1));
+      option("--workers", a.workers, "N", "Nets that train side by side and are averaged (1)")->check(cli::at_least(1));
+  option("--tau", a.tau, "N", "Steps of each worker between two averages (10)")->check(cli::at_least(1));
   option("--communicator", a.communicator, "NAME", "threads, or mpi: mpirun -n N lenet --communicator mpi (threads)")
       ->check(CLI::IsMember({"threads", "mpi"}));
   option("--outer", a.outer, "NAME", "What the mean becomes: average, diloco, slowmo or elastic (average)")
       ->check(CLI::IsMember({"average", "diloco", "slowmo", "elastic"}));
-  option("--quorum", a.quorum, "N", "Workers on threads that a round needs at least (all)")->check(at_least(1));
+  option("--quorum", a.quorum, "N", "Workers on threads that a round needs at least (all)")->check(cli::at_least(1));
   option("--timeout", a.timeout, "S", "Seconds that the first worker waits for the last (600)")
       ->check(CLI::PositiveNumber);
-  option("--seed", a.seed, "N", "Of the weights and the order of the examples (1)")->check(at_least(0));
+  option("--seed", a.seed, "N", "Of the weights and the order of the examples (1)")->check(cli::at_least(0, 19));
   option("--data", a.data, "DIR", "MNIST, in DIR or DIR/mnist ($SPARKNET_DATA_DIR/mnist, data/mnist)");
   app.add_flag("--rendered", a.rendered, "Train on digits drawn here, whatever --data says");
   option("--snapshot", a.snapshot, "PREFIX", "Write snapshots PREFIX_iter_N.snap (none)");
   option("--snapshot-every", a.snapshot_every, "N", "Steps between snapshots (1000); 0: one at the end")
-      ->check(at_least(0));
+      ->check(cli::at_least(0));
   option("--resume", a.resume, "FILE", "Go on from a snapshot");
   option("--dot", a.dot, "FILE", "Also write the net as a Graphviz graph");
-  option("--display", a.display, "N", "Steps between lines (100); 0: one at the end")->check(at_least(0));
-  option("--test-interval", a.test_interval, "N", "Steps between tests (500); 0: one at the end")->check(at_least(0));
+  option("--display", a.display, "N", "Steps between lines (100); 0: one at the end")->check(cli::at_least(0));
+  option("--test-interval", a.test_interval, "N", "Steps between tests (500); 0: one at the end")
+      ->check(cli::at_least(0));
   option("--output", a.output, "DIR", fmt::format("For lenet.log and lenet.svg ({})", a.output));
   try {
     app.parse(argc, argv);
@@ -203,7 +176,7 @@ volatile std::sig_atomic_t caught_signal = 0;
 void catch_signals() {
   struct sigaction action {};
   action.sa_handler = [](int number) { caught_signal = number; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 }

@@ -81,7 +81,11 @@ class SolverReader {
     s.snapshot = from_.snapshot();
     s.snapshot_prefix = from_.snapshot_prefix();
     s.display = from_.display();
-    for (const std::int32_t count : from_.test_iter()) file_.test_iter.push_back(count);
+    for (int i = 0; i < from_.test_iter_size(); ++i) {
+      const std::int32_t count = from_.test_iter(i);
+      if (count < 1) refuse("test_iter", fmt::format("test_iter is {}; a test has a batch at least", count), i);
+      file_.test_iter.push_back(count);
+    }
     if (from_.test_iter_size() > 0) s.test_iter = from_.test_iter(0);
 
     file_.test_compute_loss = from_.test_compute_loss();

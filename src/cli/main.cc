@@ -11,6 +11,7 @@
 #include <string>
 
 #include "src/cli/commands.h"
+#include "src/cli/options.h"
 #include "src/suggest.h"
 
 namespace {
@@ -20,14 +21,9 @@ using namespace sparknet::cli;
 
 constexpr int failed = 1, misused = 2;
 
-/// A whole number that is not below `least`.
-CLI::Validator at_least(int least) {
-  const auto check = [least](const std::string& text) {
-    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-    const bool enough = digits && (least == 0 || text.find_first_not_of('0') != std::string::npos);
-    return enough ? std::string() : fmt::format("{} is no whole number from {} on", text, least);
-  };
-  return CLI::Validator(check, "");
+/// A list of files that names one at least: an unset variable of a shell is a mistake.
+std::string names_files(const std::string& text) {
+  return split(text).empty() ? "names no file" : "";
 }
 
 /// The command that was being read, "convert mnist" say.
@@ -49,13 +45,9 @@ std::string explain(const CLI::App* root, const CLI::Error& error) {
     names.push_back(command->get_name());
   const std::vector<std::string> unknown = root->remaining(true);
   if (!unknown.empty()) {
-    const std::string name = unknown[0].substr(0, unknown[0].find('='));
-    const bool command = !names.empty() && !name.starts_with('-');
-    if (!command) {
-      names.clear();
-      for (const CLI::Option* option : app->get_options()) names.push_back(option->get_name());
-    }
-    text = fmt::format("there is no {} {}{}", command ? "command" : "option", name, did_you_mean(name, names));
+    const bool command = !names.empty() && !unknown[0].starts_with('-');
+    text = command ? fmt::format("there is no command {}{}", unknown[0], did_you_mean(unknown[0], names))
+                   : explain_argument(app, unknown[0]);
   } else if (!names.empty()) {
     text = "which of the commands is it?";
     for (const std::string& name : names) text += " " + name;
@@ -94,7 +86,7 @@ void add_net(CLI::App* app, NetArguments& net, bool needs_weights, const char* p
   app->add_option("--model", net.model, "The net's prototxt")->required()->type_name("FILE");
   CLI::Option* weights =
       app->add_option("--weights", net.weights, "Trained .caffemodel[.h5] files, separated by commas");
-  weights->type_name("FILES")->required(needs_weights);
+  weights->type_name("FILES")->required(needs_weights)->check(names_files);
   choice(app, "--phase", net.phase, phases, fmt::format("TRAIN or TEST ({})", phase));
   add_state(app, net.level, net.stage);
   add_threads(app, net.threads);
@@ -121,13 +113,14 @@ int main(int argc, char** argv) {
   train_command->add_option("--solver", train_arguments.solver, "The solver's prototxt")->required()->type_name("FILE");
   CLI::Option* snapshot =
       train_command->add_option("--snapshot", train_arguments.snapshot, "Go on from a .solverstate[.h5]");
-  snapshot->type_name("FILE");
+  snapshot->type_name("FILE")->check(names_files);
   train_command
       ->add_option(
           "--weights",
           train_arguments.weights,
           "Begin with trained .caffemodel[.h5] files, separated by commas")
       ->type_name("FILES")
+      ->check(names_files)
       ->excludes(snapshot);
   choice(
       train_command,
@@ -211,7 +204,7 @@ int main(int argc, char** argv) {
   }
   try {
     const int status = run();
-    if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
+    if (status == 0 && (std::fflush(stdout) != 0 || std::ferror(stdout))) {
       fmt::print(stderr, "sparknet: what was to be printed could not be written\n");
       return failed;
     }

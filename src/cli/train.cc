@@ -23,14 +23,25 @@ volatile std::sig_atomic_t stopped_by = 0, wants_snapshot = 0;
 
 void on_signal(int number, Effect effect) {
   struct sigaction action {};
-  if (effect == Effect::None) return;
-  if (effect == Effect::Stop) {
+  action.sa_flags = SA_RESTART;  // a line that is being written goes on
+  if (effect == Effect::None) {
+    action.sa_handler = SIG_IGN;
+  } else if (effect == Effect::Stop) {
     action.sa_handler = [](int caught) { stopped_by = caught; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second one ends the program at once
+    action.sa_flags |= static_cast<int>(SA_RESETHAND);  // a second one ends the program at once
   } else {
     action.sa_handler = [](int) { wants_snapshot = 1; };
   }
   sigaction(number, &action, nullptr);
+}
+
+/// Who read what is printed is gone, as tee is after Ctrl-C: the snapshot is still to be written, and its line is lost.
+void on_closed_pipe() {
+  struct sigaction action {};
+  action.sa_handler = [](int caught) {
+    if (!stopped_by) stopped_by = caught;
+  };
+  sigaction(SIGPIPE, &action, nullptr);
 }
 
 /// Caffe's rule: without a prefix, or with a folder, snapshots are called as the solver is.
@@ -84,6 +95,7 @@ class Training {
     on_signal(SIGINT, arguments_.sigint);
     on_signal(SIGHUP, arguments_.sighup);
     on_signal(SIGTERM, Effect::Stop);
+    on_closed_pipe();
     report_->start_clock();
     while (solver_.iteration() < s.max_iter && !stopped_by) {
       const std::int64_t before = solver_.iteration();
@@ -92,9 +104,9 @@ class Training {
       const double rate = solver_.rate(), loss = solver_.step();
       report_->iteration(solver_.iteration(), loss, rate);
       const bool due = s.snapshot > 0 && solver_.iteration() % s.snapshot == 0;
-      const bool asked = wants_snapshot;
+      if (!due && !wants_snapshot) continue;
       wants_snapshot = 0;
-      if (due || asked) snapshot();
+      snapshot();
     }
     if (file_.snapshot_after_train && snapshot_at_ != solver_.iteration()) snapshot();
     if (!stopped_by && s.test_interval > 0 && solver_.iteration() % s.test_interval == 0) test();
@@ -115,8 +127,9 @@ class Training {
 
   Solver make_solver() {
     SolverParam param = file_.solver;
-    // Tests and snapshots are made here.
+    // Tests, snapshots and the means of losses are made here. (0, which is no number of losses, is still refused.)
     param.test_interval = param.snapshot = 0;
+    if (param.average_loss > 1) param.average_loss = 1;
     const std::uint64_t seed =
         file_.random_seed < 0 ? std::random_device()() : static_cast<std::uint64_t>(file_.random_seed);
     NetState state = file_.train_state;
@@ -196,6 +209,8 @@ class Training {
 
 int train(const TrainArguments& arguments) {
   caffe::SolverFile file = caffe::read_solver(arguments.solver);
+  if (file.solver.max_iter == 0)
+    throw DataError(arguments.solver, -1, "max_iter is not given, so there is nothing to train");
   if (file.type == "AdamW" && file.random_seed < 0)
     throw DataError(arguments.solver, -1, "AdamW's snapshots go on only with the same seed: give a random_seed");
   return Training(arguments, std::move(file)).run();

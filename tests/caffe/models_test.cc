@@ -1,7 +1,8 @@
-// Nets that Caffe trained score here what they score in Caffe, to the last digit of its logs.
+// Nets that Caffe trained score here what they are known to score, to one of the last digit.
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -117,7 +118,9 @@ void check_scores(
     Net net = load(param, folder / model.file);
     const Score s = score(net, source, transform);
     CHECK(s.accuracy == doctest::Approx(model.accuracy).epsilon(1e-6));
-    CHECK(s.loss == doctest::Approx(model.loss).epsilon(1e-5));
+    const double last_digit = std::pow(10, std::floor(std::log10(model.loss)) - 5);  // of the six that Caffe prints
+    CAPTURE(s.loss);
+    CHECK(std::abs(s.loss - model.loss) < 1.5 * last_digit);
   }
 }
 

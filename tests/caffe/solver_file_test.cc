@@ -185,6 +185,9 @@ TEST_CASE("solvers that make no sense are refused") {
       "solver.prototxt:2:1: net \"no/such/net\" is not there, neither from the folder the program runs in nor from "
       "that "
       "of the solver");
+  CHECK(
+      trouble(head + "test_iter: 1 test_iter: -3 test_interval: 1") ==
+      "solver.prototxt:2:14: test_iter is -3; a test has a batch at least");
   CHECK(trouble(head + "test_iter: 1") == "solver.prototxt: has 1 test nets and no test_interval");
   CHECK(
       trouble("train_net_param { } lr_policy: 'fixed' test_iter: 1") ==

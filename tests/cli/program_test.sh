@@ -14,6 +14,13 @@ is 2 "there is no option --solvr; did you mean \"--solver\"?" train --solvr x
 is 2 "--solver is required" train
 is 2 "excludes" train --solver x --weights y --snapshot z
 is 2 "--weights is required" test --model x
+is 2 "sparknet: solver.prototxt is one argument too many; did you mean --solver solver.prototxt?" train solver.prototxt
+is 2 "sparknet: d is one argument too many" convert mnist a b c d
+is 2 "--iterations: 99999999999999999999 is too large" test --model x --weights y --iterations 99999999999999999999
+is 2 "--weights: names no file" test --model x --weights ""
+is 2 "--weights: names no file" summary --model x --weights ,
+is 2 "--weights: names no file" train --solver x --weights ""
+is 2 "--snapshot: names no file" train --solver x --snapshot ""
 is 2 "--iterations: 0 is no whole number from 1 on" test --model x --weights y --iterations 0
 is 2 "--phase: BOTH not in {TEST,TRAIN}" test --model x --weights y --phase BOTH
 is 2 "there is no command minst; did you mean \"mnist\"?" convert minst a b c
@@ -70,6 +77,13 @@ is 0 "accuracy = 1" test --model net.prototxt --weights named_iter_20.caffemodel
 sed 's/snapshot: 10/snapshot_after_train: false/' solver.prototxt >none.prototxt
 is 0 "iteration 20/20" train --solver none.prototxt --weights whole.caffemodel
 if grep -q snapshot out.txt; then fail "snapshot_after_train: false makes one"; fi
+losses() { sed -n 's/^\(iteration .*\)  rate .*/\1/p' out.txt; }
+means=$(losses)
+sed 's/display: 10/display: 10 average_loss: 10/' none.prototxt >averaged.prototxt
+is 0 "iteration 20/20" train --solver averaged.prototxt --weights whole.caffemodel
+[[ -n $means && $(losses) == "$means" ]] || fail "average_loss changes the means since the last line: $(losses), not $means"
+sed 's/display: 10/average_loss: 0/' none.prototxt >averaged.prototxt
+is 1 "average_loss is 0" train --solver averaged.prototxt
 sed 's/momentum: 0.9/type: "AdamW" momentum: 0.9/; s/"small"/"decoupled"/' solver.prototxt >adamw.prototxt
 is 0 "snapshot decoupled_iter_20.snap" train --solver adamw.prototxt
 is 0 "goes on at iteration 10" train --solver adamw.prototxt --snapshot decoupled_iter_10.snap
@@ -95,6 +109,49 @@ for text in 'iteration 1000/' 'snapshot small_iter_'; do
 done
 wait $run || true
 [[ $(grep -c '^snapshot ' out.txt) == 2 ]] || fail "SIGHUP and SIGTERM made other than two snapshots: $(grep -v / out.txt)"
+rm out.txt && touch out.txt
+"$sparknet" train --solver long.prototxt --sighup_effect none >out.txt 2>err.txt </dev/null &
+run=$!
+for _ in $(seq 100); do
+  if grep -q '^iteration 1000/' out.txt; then break; fi
+  sleep 0.1
+done
+kill -HUP $run
+sleep 0.3
+kill -TERM $run || fail "--sighup_effect none: SIGHUP ended the run"
+status=0
+wait $run || status=$?
+[[ $status == 143 ]] || fail "--sighup_effect none: exit status $status"
+
+# Who reads is slow, or gone. The pipe is full when the signal comes, and the line that waits is printed all the same.
+sed 's/display: 1000/display: 1/' long.prototxt >chatty.prototxt
+mkfifo pipe
+# piped: starts training whose lines go to descriptor 3, and waits until nobody having read them holds it up.
+piped() {
+  "$sparknet" train --solver chatty.prototxt >pipe 2>err.txt </dev/null &
+  run=$!
+  exec 3<pipe
+  sleep 1
+}
+piped
+kill -TERM $run
+sleep 0.3
+cat <&3 >out.txt
+exec 3<&-
+status=0
+wait $run || status=$?
+[[ $status == 143 ]] || fail "a full pipe and SIGTERM: exit status $status: $(cat err.txt)"
+[[ $(grep -c '^iteration [0-9]*/' out.txt) == $(sed -n 's/^stopped after iteration //p' out.txt) ]] || fail "a line is lost: $(tail out.txt)"
+for signal in TERM PIPE; do
+  rm -f small_iter_*
+  piped
+  [[ $signal == PIPE ]] || kill -$signal $run
+  exec 3<&-  # as tee ends at Ctrl-C
+  status=0
+  wait $run || status=$?
+  [[ $status == $((128 + $(kill -l $signal))) ]] || fail "the reader gone and SIG$signal: exit status $status: $(cat err.txt)"
+  compgen -G 'small_iter_*.solverstate' >/dev/null || fail "the reader gone and SIG$signal: no snapshot"
+done
 
 # Scores, pictures, times, blobs.
 is 0 "loss = " test --model net.prototxt --weights whole.caffemodel --iterations 3
@@ -120,6 +177,10 @@ sed 's/"small"/"nowhere\/small"/' solver.prototxt >nowhere.prototxt
 is 1 "nowhere/small: no snapshot can be written there" train --solver nowhere.prototxt
 sed 's/"net.prototxt"/"nets\/none"/' solver.prototxt >netless.prototxt
 is 1 "netless.prototxt:1:1: net \"nets/none\" is not there" train --solver netless.prototxt
+sed '/^max_iter/s/max_iter: 20//' solver.prototxt >endless.prototxt
+is 1 "endless.prototxt: max_iter is not given" train --solver endless.prototxt
+sed 's/test_iter: 3/test_iter: 0/' solver.prototxt >untested.prototxt
+is 1 "test_iter is 0; a test has a batch at least" train --solver untested.prototxt
 is 1 "net.dot" test --model net.prototxt --weights net.dot
 sed 's/num_output: 2/num_output: 5/' net.prototxt >wide.prototxt
 is 1 "to train this layer from scratch, give it another name" test --model wide.prototxt --weights whole.caffemodel
