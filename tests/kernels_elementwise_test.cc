@@ -267,6 +267,31 @@ TEST_CASE("losses of labels, on any number of threads") {
   });
 }
 
+TEST_CASE("losses of pairs and of targets, on any number of threads") {
+  const SoftmaxShape s{1400, 9, 1};
+  constexpr std::size_t count = 1400 * 9;
+  const auto alone = make_cpu_backend(1, Isa::Portable);
+  on_every_backend([&](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    const auto x = random_array<T>(count, 1);
+    for (const LossKind kind : {LossKind::Contrastive, LossKind::ContrastiveSquares, LossKind::SigmoidCrossEntropy}) {
+      Array<T> labels(count), dx(count, T(7)), again(count, T(7));
+      for (std::size_t i = 0; i < count; ++i) labels[i] = static_cast<T>(i % 3 == 0 ? 1 : 0);
+      LossPass pass{kind, s, x.data(), labels.data()};
+      pass.margin = 2;
+      const LossResult loss = backend.loss(kType<T>, pass), expected = alone->loss(kType<T>, pass);
+      CHECK(loss.valid == expected.valid);
+      CHECK(std::abs(loss.sum - expected.sum) < 1e-12 * std::abs(loss.sum));
+      backend.loss_backward(kType<T>, pass, 0.5, dx.data());
+      alone->loss_backward(kType<T>, pass, 0.5, again.data());
+      CHECK(same_bits(dx, again));
+      if (kind == LossKind::SigmoidCrossEntropy) continue;
+      labels[650] = labels[1200] = static_cast<T>(kNan);
+      CHECK(backend.loss(kType<T>, pass).bad_label == 650);
+    }
+  });
+}
+
 TEST_CASE("eltwise") {
   on_every_backend([](Backend& backend, auto zero) {
     using T = decltype(zero);

@@ -154,11 +154,24 @@ class Convolution final : public Linear {
   std::vector<std::int32_t> copy_offsets_;
 };
 
+/// Whether the offsets of a depthwise plan, which have 32 bits, reach all it lays out. (A bound: the phases of a
+/// channel together are as large as the padded image and what hangs over.)
+bool fits_depthwise(const ConvolutionShape& s) {
+  const auto side = [](Index size, Index pad, Index kernel, Index dilation, Index stride) {
+    return static_cast<double>(size) + 2.0 * static_cast<double>(pad) +
+           static_cast<double>(dilation) * static_cast<double>(kernel - 1) + 2.0 * static_cast<double>(stride);
+  };
+  const double elements = side(s.height, s.pad_h, s.kernel_h, s.dilation_h, s.stride_h) *
+                          side(s.width, s.pad_w, s.kernel_w, s.dilation_w, s.stride_w);
+  return elements * static_cast<double>(s.num_output / s.channels) < 2147483648.0;
+}
+
 }  // namespace
 
 std::unique_ptr<Linear> make_convolution(
     Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation) {
-  if (shape.group > 1 && shape.group == shape.channels) return make_depthwise(engine, dtype, shape, activation);
+  if (shape.group > 1 && shape.group == shape.channels && fits_depthwise(shape))
+    return make_depthwise(engine, dtype, shape, activation);
   return with_type(dtype, [&](auto zero) -> std::unique_ptr<Linear> {
     return std::make_unique<Convolution<decltype(zero)>>(engine, shape, activation);
   });

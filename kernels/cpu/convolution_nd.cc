@@ -1,9 +1,13 @@
 #include <algorithm>
+#include <new>
 
 #include "kernels/cpu/im2col.h"
 
 namespace sparknet::kernels::cpu {
 namespace {
+
+/// The columns of several images take no more than this; those of one are always there.
+constexpr double kColumnBytes = 256 << 20;
 
 /// A convolution of single pixels on columns that are written out, for a few images at a time.
 template <class T>
@@ -12,8 +16,11 @@ class ConvolutionNd final : public Linear {
   ConvolutionNd(Engine& engine, const ConvolutionNdShape& shape, Activation activation)
       : engine_(engine), window_(shape.window), batch_(shape.window.batch) {
     const Index positions = window_.positions(), columns = window_.channels * window_.taps();
-    // As many images as threads: a backward pass shares out whole images.
-    images_ = std::min<Index>(engine.team.size(), batch_);
+    const double bytes = static_cast<double>(columns) * static_cast<double>(positions) * sizeof(T);
+    if (bytes > 1e15) throw std::bad_alloc();  // what follows is counted in 64 bits
+    // As many images as threads, as a backward pass shares out whole images; but not whatever memory it takes.
+    const Index most = std::min<Index>(engine.team.size(), batch_);
+    images_ = std::clamp<Index>(static_cast<Index>(kColumnBytes / bytes), 1, most);
     x_size_ = window_.channels * window_.pixels();
     y_size_ = shape.num_output * positions;
     columns_at_ = layout_.add(images_ * columns * positions);
@@ -23,7 +30,7 @@ class ConvolutionNd final : public Linear {
     const auto plan = [&](Index images) {
       ConvolutionShape pixels{images, columns, window_.out(0), positions / window_.out(0), shape.num_output, 1, 1};
       pixels.group = shape.group;
-      auto made = make_convolution(engine, sizeof(T) == sizeof(double) ? DType::F64 : DType::F32, pixels, activation);
+      auto made = make_convolution(engine, dtype_of<T>, pixels, activation);
       plan_bytes = std::max(plan_bytes, made->scratch_bytes());
       return made;
     };

@@ -38,10 +38,7 @@ class Deconvolution final : public Linear {
     const HotTable<T>& hot = table<T>(engine_);
     for_planes([&](Index plane) {
       T* const to = static_cast<T*>(y) + plane * pixels_;
-      if (bias) {
-        const T b = static_cast<const T*>(bias)[plane % channels_];
-        for (Index i = 0; i < pixels_; ++i) to[i] += b;
-      }
+      if (bias) hot.affine(pixels_, T(1), static_cast<const T*>(bias)[plane % channels_], to, to);
       if (activation_.relu) hot.relu(pixels_, static_cast<T>(activation_.negative_slope), to, to);
     });
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/labels.h"
+
 namespace sparknet::kernels::cpu {
 namespace {
 
@@ -14,10 +16,8 @@ template <class T>
 Index embed(Engine& engine, const EmbedShape& shape, const T* indices, const T* weights, const T* bias, T* y) {
   const Index n = shape.num_output;
   for (Index i = 0; i < shape.count; ++i) {
-    const double value = static_cast<double>(indices[i]);
-    // NaN fails the first comparison.
-    if (!(value >= 0 && value < static_cast<double>(shape.input_dim))) return i;
-    if (value != static_cast<double>(static_cast<Index>(value))) return i;
+    Index row = 0;
+    if (read_label(indices[i], shape.input_dim, false, 0, row) != Label::Good) return i;
   }
   const auto& hot = table<T>(engine);
   for_ranges(engine.team, shape.count, 1, 1 + kWorth / std::max<Index>(1, n), [&](Index begin, Index end) {

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "kernels/cpu/engine.h"
+#include "sparknet/random.h"
 
 namespace sparknet::kernels::cpu {
 namespace {
@@ -9,34 +11,20 @@ namespace {
 /// Outputs below which waking the crew costs more than it saves.
 constexpr Index kWorth = 4096;
 
-/// Word number `index` of the Philox4x32-10 stream (see hot/elementwise.inc), block by block.
+/// Word number `index` of the Philox4x32-10 stream, block by block.
 class Words {
  public:
   Words(std::uint64_t seed, std::uint64_t sequence) : seed_(seed), sequence_(sequence) {}
 
   std::uint32_t at(std::uint64_t index) {
-    if (index / 4 != block_) fill(block_ = index / 4);
+    if (index / 4 != block_) words_ = philox(seed_, sequence_, block_ = index / 4);
     return words_[index % 4];
   }
 
  private:
-  void fill(std::uint64_t block) {
-    std::uint32_t c0 = static_cast<std::uint32_t>(block), c1 = static_cast<std::uint32_t>(block >> 32);
-    std::uint32_t c2 = static_cast<std::uint32_t>(sequence_), c3 = static_cast<std::uint32_t>(sequence_ >> 32);
-    std::uint32_t k0 = static_cast<std::uint32_t>(seed_), k1 = static_cast<std::uint32_t>(seed_ >> 32);
-    for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
-      const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * c0, p1 = std::uint64_t{0xCD9E8D57u} * c2;
-      c0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0;
-      c2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
-      c1 = static_cast<std::uint32_t>(p1);
-      c3 = static_cast<std::uint32_t>(p0);
-    }
-    words_[0] = c0, words_[1] = c1, words_[2] = c2, words_[3] = c3;
-  }
-
   std::uint64_t seed_, sequence_;
   std::uint64_t block_ = ~std::uint64_t{0};
-  std::uint32_t words_[4] = {};
+  std::array<std::uint32_t, 4> words_{};
 };
 
 template <class T>

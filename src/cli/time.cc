@@ -84,7 +84,8 @@ std::vector<Row> rows_of(const Net& net) {
   return rows;
 }
 
-/// Numbers for inputs that no layer fills; labels, of one number for each example, are class 0.
+/// Zeros and ones for inputs that no layer fills, which are numbers, classes and indices; where there is one for each
+/// example, class 0.
 void fill_inputs(Net& net) {
   for (const InferredLayer& layer : infer_shapes(net.param(), net.options().state())) {
     if (!layer.bottom_shapes.empty() || layer.param.make()) continue;
@@ -92,7 +93,7 @@ void fill_inputs(Net& net) {
       Tensor values(layer.top_shapes[t]);
       if (values.count() > net.batch_size()) {
         Dim i = 0;
-        for (float& value : values.span<float>()) value = static_cast<float>(i++ * 7 % 31) / 31;
+        for (float& value : values.span<float>()) value = static_cast<float>(i++ * 7 % 31 % 2);
       }
       net.set_input(layer.tops[t], values);
     }

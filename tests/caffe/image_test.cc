@@ -1,12 +1,11 @@
-#ifdef SPARKNET_WITH_PNG
-#include <zlib.h>
-#endif
-
 #include "src/caffe/image.h"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
+#ifdef SPARKNET_WITH_PNG
+#include <zlib.h>
+#endif
 
 #include <cstdlib>
 
