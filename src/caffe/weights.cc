@@ -110,6 +110,13 @@ bool is_hdf5(const std::filesystem::path& file) {
 
 Model parse_model(const std::string& file, std::span<const std::byte> bytes) {
   if (is_hdf5(bytes)) return read_hdf5_model(Hdf5Reader(file, bytes));
+  const auto is_text = [](std::byte byte) {
+    const auto c = std::to_integer<unsigned char>(byte);
+    return (c >= ' ' && c < 127) || c == '\t' || c == '\n' || c == '\r';
+  };
+  if (const auto begin = bytes.first(std::min<std::size_t>(bytes.size(), 64));
+      !begin.empty() && std::ranges::all_of(begin, is_text))
+    throw DataError(file, -1, "is a text, and Caffe's weights are a .caffemodel or a .h5 file");
   const auto net = std::make_shared<proto::NetParameter>();
   parse(file, bytes, *net);
   if (net->layer_size() == 0 && net->layers_size() == 0)

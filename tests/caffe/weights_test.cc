@@ -126,6 +126,10 @@ TEST_CASE("weights that do not fit are refused, and nothing is copied") {
 }
 
 TEST_CASE("models that make no sense") {
+  const std::string prototxt = "name: \"LeNet\"\nlayer {\n  name: \"conv1\"\n}\n";
+  CHECK(trouble<DataError>([&] {
+          parse_model("net.prototxt", std::as_bytes(std::span(prototxt)));
+        }) == "net.prototxt: is a text, and Caffe's weights are a .caffemodel or a .h5 file");
   const auto read = [](const std::string& text) { return trouble<DataError>([&] { model_of(parse_text(text)); }); };
   CHECK(read(R"(name: "x")") == "file: has no layers; is it a model of Caffe's?");
   CHECK(
