@@ -251,6 +251,8 @@ TEST_CASE("what does not go together in shared parameters") {
       std::string::npos);
   text = refusal({{.lr_mult = 2.0}}, none, {.num_output = 4, .lr_mult = {3, 1}});
   CHECK(text.find("has the lr_mult 3 for its \"weights\", and is told 2 beside") != std::string::npos);
+  text = refusal({{.decay_mult = std::nan("")}}, none);
+  CHECK(text.find("has the decay_mult nan for its \"weights\"") != std::string::npos);
   CHECK(refusal({{"w"}}, {{.name = "w", .lr_mult = 3.0}}) == "nothing was thrown");
   Net later(siamese({{"w"}}, {{.name = "w", .lr_mult = 3.0}}), f64);
   CHECK(later.params()[index_of(later, "left.weights")].lr_mult == 3);

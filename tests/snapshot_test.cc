@@ -2,10 +2,12 @@
 
 #include <fstream>
 #include <iterator>
+#include <limits>
 
 #include "sparknet/layers/convolution.h"
 #include "sparknet/layers/inner_product.h"
 #include "sparknet/solver.h"
+#include "src/io/snapshot.h"
 #include "tests/nets.h"
 #include "tests/temp_dir.h"
 
@@ -125,6 +127,19 @@ TEST_CASE("what a refused snapshot says") {
       message_of([&] { solver.restore(dir / "c.snap"); }) ==
       (dir / "c.snap").string() + ", byte 12: the body is said to have " + std::to_string(good.size() - 24) +
           " bytes, and the file has 1000; it was cut off or added to");
+  detail::Snapshot endless = detail::read_snapshot(dir / "a.snap");
+  const double lr_mult = std::numeric_limits<double>::infinity();
+  endless.weights = WeightCollection(
+      std::make_shared<const std::vector<ParamInfo>>(
+          1,
+          ParamInfo{.layer = "ip", .name = "w", .shape = {1}, .lr_mult = lr_mult}),
+      1,
+      DType::F32);
+  endless.history.clear();
+  detail::write_snapshot(dir / "d.snap", endless);
+  CHECK(message_of([&] {
+          detail::read_snapshot(dir / "d.snap");
+        }).find("a multiplier is not finite") != std::string::npos);
   CHECK(message_of([&] {
           solver.snapshot(dir / "no folder" / "x.snap");
         }) == (dir / "no folder" / "x.snap").string() + ": cannot be created: No such file or directory");

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -49,7 +50,18 @@ class Meeting {
       changed_.notify_all();
       return;
     }
-    const auto turn = turn_;
+    const std::uint64_t turn = turn_;
+    // The others are on their way, and to sleep costs more than to sum a small net.
+    const bool have_processors = present_.size() <= processors_;
+    lock.unlock();
+    for (int looks = have_processors ? 2000 : 50; looks > 0; --looks) {
+      if (turn_ != turn) return;
+      if (have_processors)
+        relax();
+      else
+        std::this_thread::yield();
+    }
+    lock.lock();
     changed_.wait(lock, [&] { return turn_ != turn || somebody_left_; });
     if (turn_ == turn) fail();
   }
@@ -129,7 +141,15 @@ class Meeting {
 
   static std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
 
-  bool is_present(int rank) const { return std::find(present_.begin(), present_.end(), rank) != present_.end(); }
+  static void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+
+  bool is_present(int rank) const {
+    return std::find(present_.begin(), present_.end(), rank) != present_.end();
+  }
 
   void check(int rank) const {
     if (!is_present(rank))
@@ -205,7 +225,9 @@ class Meeting {
   std::vector<Member> members_;
   std::vector<int> present_;
   std::size_t waiting_ = 0;
-  std::uint64_t turn_ = 0, barriers_ = 0;
+  std::atomic<std::uint64_t> turn_ = 0;
+  std::uint64_t barriers_ = 0;
+  const unsigned processors_ = std::thread::hardware_concurrency();
   std::optional<Clock::time_point> deadline_;
   std::vector<int> errors_;
   bool somebody_left_ = false, broken_ = false;

@@ -1,5 +1,6 @@
 #include "src/io/snapshot.h"
 
+#include <cmath>
 #include <cstring>
 #include <string_view>
 
@@ -90,6 +91,7 @@ std::vector<ParamInfo> read_layout(ByteReader& in, Dim& end) {
     info.offset = end;
     info.lr_mult = in.number<double>("a multiplier");
     info.decay_mult = in.number<double>("a multiplier");
+    if (!std::isfinite(info.lr_mult) || !std::isfinite(info.decay_mult)) in.fail("a multiplier is not finite");
     if (__builtin_add_overflow(end, count, &end)) in.fail("a parameter has an impossible shape");
     layout.push_back(std::move(info));
   }

@@ -2,6 +2,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cmath>
 #include <new>
 #include <thread>
 
@@ -214,7 +215,9 @@ void Net::Plan::declare_params(std::size_t index, const std::vector<LayerSetup::
         throw error(
             index,
             fmt::format("has the {} {} for its \"{}\", and is told {} beside", what, own, p.name, *said));
-      return said.value_or(own);
+      const double chosen = said.value_or(own);
+      if (!std::isfinite(chosen)) throw error(index, fmt::format("has the {} {} for its \"{}\"", what, chosen, p.name));
+      return chosen;
     };
     const double lr = choose("lr_mult", p.lr_mult, spec.lr_mult);
     const double decay = choose("decay_mult", p.decay_mult, spec.decay_mult);
