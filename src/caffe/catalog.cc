@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "sparknet/caffe/blob.h"
 #include "src/caffe/layers.h"
 #include "src/suggest.h"
 
@@ -74,7 +75,30 @@ proto::LayerParameter begin(const Line& line, const LayerParam& layer) {
   return to;
 }
 
-/// What a layer of old options says in those of today.
+/// The rows of a square matrix in a file of one blob.
+void read_infogain(proto::InfogainLossParameter& param) {
+  if (param.infogain_size() > 0) refuse("infogain_loss_param has both source and infogain, which are the same matrix");
+  Tensor blob;
+  try {
+    blob = read_blob(param.source()).cast(DType::F32).flatten();
+  } catch (const Error& error) {
+    refuse(fmt::format("infogain_loss_param.source: {}", error.what()));
+  }
+  Dim rows = 0;
+  while (rows * rows < blob.count()) ++rows;
+  if (rows * rows != blob.count())
+    refuse(fmt::format(
+        "infogain_loss_param.source: {} has {} numbers, and no square matrix has",
+        param.source(),
+        blob.count()));
+  for (Dim i = 0; i < rows; ++i) {
+    proto::MatrixRow& row = *param.add_infogain();
+    for (Dim j = 0; j < rows; ++j) row.add_value(blob.get<float>(i * rows + j));
+  }
+  param.clear_source();
+}
+
+/// What a layer of old options, and of options in files, says in those of today.
 void modernise(proto::LayerParameter& layer) {
   if (layer.has_concat_param() && layer.concat_param().has_concat_dim()) {
     auto& param = *layer.mutable_concat_param();
@@ -94,6 +118,7 @@ void modernise(proto::LayerParameter& layer) {
       param.set_normalization(param.normalize() ? proto::LossParameter::VALID : proto::LossParameter::BATCH_SIZE);
     param.clear_normalize();
   }
+  if (layer.infogain_loss_param().has_source()) read_infogain(*layer.mutable_infogain_loss_param());
   // The one loss whose default is not the message's.
   if (layer.type() == "SigmoidCrossEntropyLoss" && !layer.loss_param().has_normalization())
     layer.mutable_loss_param()->set_normalization(proto::LossParameter::BATCH_SIZE);

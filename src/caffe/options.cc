@@ -238,6 +238,13 @@ const proto::BlobShape& OptionReader::shape(const Place& place, int index) {
                 : get.GetRepeatedMessage(*place.message, place.field, index));
 }
 
+std::vector<double> OptionReader::row(const Place& place, int index) {
+  std::vector<double> values;
+  const Message& row = place.message->GetReflection()->GetRepeatedMessage(*place.message, place.field, index);
+  for (const float value : static_cast<const proto::MatrixRow&>(row).value()) values.push_back(from_float(value));
+  return values;
+}
+
 Dim OptionReader::enumerators(const Place& place) {
   return place.field->enum_type()->value_count();
 }
@@ -404,6 +411,11 @@ void OptionWriter::put(const Place& place, std::string_view option, double value
   const Reflection& set = *message->GetReflection();
   const float narrow = to_float(value, fmt::format("option .{}", option));
   field->is_repeated() ? set.AddFloat(message, field, narrow) : set.SetFloat(message, field, narrow);
+}
+
+void OptionWriter::put(const Place& place, std::string_view option, const std::vector<double>& row) {
+  auto& to = static_cast<proto::MatrixRow&>(message(place));
+  for (const double value : row) to.add_value(to_float(value, fmt::format("option .{}", option)));
 }
 
 void OptionWriter::put(const Place& place, bool value) {

@@ -73,11 +73,15 @@ inline constexpr bool is_optional<std::optional<T>> = true;
 template <class T>
 concept Scalar = std::integral<T> || std::same_as<T, double> || std::same_as<T, std::string> || std::is_enum_v<T>;
 
+/// A field of MatrixRows.
+using Matrix = std::vector<std::vector<double>>;
+
 /// What some field may hold, by itself, repeated, or left out.
 template <class T>
 inline constexpr bool has_field = Scalar<T> || std::same_as<T, Filler> || std::same_as<T, Shape>;
 template <class T>
-inline constexpr bool has_field<std::vector<T>> = has_field<T> && !is_vector<T>;
+inline constexpr bool has_field<std::vector<T>> =
+    (has_field<T> && !is_vector<T>) || std::same_as<T, Matrix::value_type>;
 template <class T>
 inline constexpr bool has_field<std::optional<T>> = has_field<T>;
 
@@ -136,6 +140,7 @@ class OptionReader {
   static Value value(const Place& place, int index);
   static const proto::FillerParameter& filler(const Place& place, int index);
   static const proto::BlobShape& shape(const Place& place, int index);
+  static std::vector<double> row(const Place& place, int index);
   static Dim enumerators(const Place& place);
   [[noreturn]] static void refuse_enumerator(const Place& place, const std::string& name);
 
@@ -145,6 +150,8 @@ class OptionReader {
       return read_filler(filler(place, index));
     } else if constexpr (std::same_as<T, Shape>) {
       return read_shape(shape(place, index));
+    } else if constexpr (std::same_as<T, Matrix::value_type>) {
+      return row(place, index);
     } else if constexpr (std::is_enum_v<T>) {
       const auto name = std::get<std::string>(value(place, index));
       for (Dim i = 0; i < enumerators(place); ++i)
@@ -217,6 +224,7 @@ class OptionWriter {
   // Set the field, or add to it where it is repeated.
   static void put(const Place& place, std::string_view option, Dim value);
   static void put(const Place& place, std::string_view option, double value);
+  static void put(const Place& place, std::string_view option, const std::vector<double>& row);
   static void put(const Place& place, bool value);
   static void put(const Place& place, const std::string& value);
   [[noreturn]] static void refuse_option(std::string_view option);
@@ -230,6 +238,8 @@ class OptionWriter {
       write_filler(value, static_cast<proto::FillerParameter&>(message(place)));
     else if constexpr (std::same_as<T, Shape>)
       write_shape(value, static_cast<proto::BlobShape&>(message(place)));
+    else if constexpr (std::same_as<T, Matrix::value_type>)
+      put(place, option, value);
     else if constexpr (std::is_enum_v<T>)
       put_enumerator(place, option, enum_name(value));
     else if constexpr (std::same_as<T, bool> || std::same_as<T, std::string>)

@@ -140,13 +140,14 @@ NetParam net_from(const proto::NetParameter& net, const std::string& file, const
   NetParam param(net.name());
   param.force_backward = net.force_backward();
   const char* name = kept(file);
-  // An upgrade may have added layers and taken some away; the others are in their order.
+  // An upgrade may have added layers, behind the one they come from, and taken some away; the others are in their
+  // order.
   std::size_t next = 0;
+  int line = 0;
   for (const proto::LayerParameter& layer : net.layer()) {
     std::size_t at = next;
     while (at < lines.size() && lines[at].name != layer.name()) ++at;
-    const int line = at < lines.size() ? lines[at].line : 0;
-    if (at < lines.size()) next = at + 1;
+    if (at < lines.size()) line = lines[at].line, next = at + 1;
     try {
       param.add(read_layer(layer, Where{name, line}));
     } catch (const BadInput& why) {

@@ -323,6 +323,38 @@ void add(std::string& text, const std::string& more) {
   text += (text.empty() ? "" : "; ") + more;
 }
 
+/// A convolution of several bottoms with a top each becomes one for each, which share the parameters; false where there
+/// is none. Those after the first are called by the layer's name and their top's.
+bool spread_convolutions(proto::NetParameter& net) {
+  google::protobuf::RepeatedPtrField<proto::LayerParameter> old;
+  old.Swap(net.mutable_layer());
+  bool spread = false;
+  for (proto::LayerParameter& layer : old) {
+    const bool is_convolution = layer.type() == "Convolution" || layer.type() == "Deconvolution";
+    if (!is_convolution || layer.bottom_size() < 2 || layer.bottom_size() != layer.top_size()) {
+      *net.add_layer() = std::move(layer);
+      continue;
+    }
+    spread = true;
+    const int params = layer.convolution_param().bias_term() ? 2 : 1;
+    while (layer.param_size() < params) layer.add_param();
+    for (int i = 0; i < params; ++i)
+      if (proto::ParamSpec& param = *layer.mutable_param(i); param.name().empty())
+        param.set_name(fmt::format("{}.{}", layer.name(), i == 0 ? "weights" : "bias"));
+    for (int i = 0; i < layer.bottom_size(); ++i) {
+      proto::LayerParameter& one = *net.add_layer() = layer;
+      if (i > 0) one.set_name(fmt::format("{} of {}", layer.name(), layer.top(i)));
+      if (i > 0) one.clear_blobs();
+      one.clear_bottom(), one.clear_top(), one.clear_loss_weight(), one.clear_propagate_down();
+      one.add_bottom(layer.bottom(i));
+      one.add_top(layer.top(i));
+      if (i < layer.loss_weight_size()) one.add_loss_weight(layer.loss_weight(i));
+      if (i < layer.propagate_down_size()) one.add_propagate_down(layer.propagate_down(i));
+    }
+  }
+  return spread;
+}
+
 }  // namespace
 
 std::string_view type_name(Type type) {
@@ -368,6 +400,8 @@ std::string upgrade(proto::NetParameter& net, const std::string& file) {
     batch_norm = true;
   }
   if (batch_norm) add(done, "`param` of BatchNorm layers was left out: what they keep is no matter of learning rates");
+  if (spread_convolutions(net))
+    add(done, "convolutions of several bottoms were made one for each, with shared weights");
   return done;
 }
 

@@ -11,7 +11,7 @@ namespace sparknet::caffe {
 /// as text for a line of a log ("" where nothing was). `file` is the name in the DataError about what cannot be
 /// upgraded. A net: layers of 2013 (V0), their padding layers folded into what reads them; layers with numbers for
 /// types (V1); what data layers said of the transformation; `input` fields; multipliers of BatchNorm, which never
-/// learns.
+/// learns. Convolutions of several bottoms, which Caffe has today, become several with shared parameters.
 std::string upgrade(proto::NetParameter& net, const std::string& file);
 /// A solver: `solver_type` becomes `type`. The nets in it are upgraded too.
 std::string upgrade(proto::SolverParameter& solver, const std::string& file);

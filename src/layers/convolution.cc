@@ -14,6 +14,14 @@ class RunningConvolution final : public RunningLinear<ConvolutionOptions> {
   void setup(LayerSetup& setup) override {
     const ConvolutionOptions& o = options();
     const Shape& in = setup.bottom()[0];
+    if (const auto nd = over_all_axes(o, in)) {
+      const kernels::WindowShape w = window_of(*nd, in);
+      declare(
+          setup,
+          weights_of(w, o.num_output, w.channels / o.group),
+          setup.backend().convolution_nd(setup.dtype(), {w, o.num_output, o.group}, activation()));
+      return;
+    }
     declare(
         setup,
         {o.num_output, in[1] / o.group, o.kernel.h, o.kernel.w},
@@ -55,12 +63,26 @@ void require_convolution(const ConvolutionOptions& o, const Shape& in) {
   require_group(o.group, in[1], o.num_output);
 }
 
+std::optional<ConvolutionNdOptions> over_all_axes(const ConvolutionOptions& o, const Shape& in) {
+  if (in.size() < 3 || in.size() == 4) return {};
+  for (const Size2& size : {o.kernel, o.stride, o.pad, o.dilation})
+    if (size.h != size.w) return {};
+  return ConvolutionNdOptions{
+      .kernel = {o.kernel.h},
+      .num_output = o.num_output,
+      .stride = {o.stride.h},
+      .pad = {o.pad.h},
+      .dilation = {o.dilation.h},
+      .group = o.group};
+}
+
 Size2 extent(const ConvolutionOptions& o) {
   return {extent_of(o.kernel.h, o.dilation.h), extent_of(o.kernel.w, o.dilation.w)};
 }
 
 Shape ConvolutionLayer::infer(std::span<const Shape> in) const {
   const ConvolutionOptions& o = options;
+  if (auto nd = over_all_axes(o, in[0])) return ConvolutionNdLayer{"", {""}, std::move(*nd)}.infer(in);
   require_convolution(o, in[0]);
   const Size2 span = extent(o);
   require_fit(o.kernel, span, o.pad, in[0]);

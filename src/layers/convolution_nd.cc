@@ -7,17 +7,13 @@
 namespace sparknet {
 namespace {
 
-kernels::WindowShape window(const ConvolutionNdOptions& o, const Shape& in) {
-  return window_of({o.kernel, o.stride, o.pad, o.dilation, o.axis}, in);
-}
-
 class RunningConvolutionNd final : public RunningLinear<ConvolutionNdOptions> {
  public:
   using RunningLinear::RunningLinear;
 
   void setup(LayerSetup& setup) override {
     const ConvolutionNdOptions& o = options();
-    const kernels::ConvolutionNdShape shape{window(o, setup.bottom()[0]), o.num_output, o.group};
+    const kernels::ConvolutionNdShape shape{window_of(o, setup.bottom()[0]), o.num_output, o.group};
     declare(
         setup,
         weights_of(shape.window, o.num_output, shape.window.channels / o.group),
@@ -30,7 +26,7 @@ class RunningConvolutionNd final : public RunningLinear<ConvolutionNdOptions> {
 Shape ConvolutionNdLayer::infer(std::span<const Shape> in) const {
   require_num_output(options.num_output);
   require(options.group > 0, "option .group must be positive, not {}", options.group);
-  const kernels::WindowShape w = window(options, in[0]);
+  const kernels::WindowShape w = window_of(options, in[0]);
   require_group(options.group, w.channels, options.num_output);
   require_fit(w);
   return with_windows(in[0], options.axis, options.num_output, windows_of(w));

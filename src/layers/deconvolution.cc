@@ -1,5 +1,6 @@
 #include "sparknet/layers/deconvolution.h"
 
+#include "sparknet/layers/deconvolution_nd.h"
 #include "src/layers/common.h"
 #include "src/layers/linear.h"
 #include "src/layers/windows.h"
@@ -14,6 +15,14 @@ class RunningDeconvolution final : public RunningLinear<ConvolutionOptions> {
   void setup(LayerSetup& setup) override {
     const ConvolutionOptions& o = options();
     const Dim channels = setup.bottom()[0][1];
+    if (const auto nd = over_all_axes(o, setup.bottom()[0])) {
+      const kernels::WindowShape w = window_of(*nd, setup.top()[0]);
+      declare(
+          setup,
+          weights_of(w, channels, o.num_output / o.group),
+          setup.backend().deconvolution_nd(setup.dtype(), {w, channels, o.group}, activation()));
+      return;
+    }
     declare(
         setup,
         {channels, o.num_output / o.group, o.kernel.h, o.kernel.w},
@@ -25,6 +34,7 @@ class RunningDeconvolution final : public RunningLinear<ConvolutionOptions> {
 
 Shape DeconvolutionLayer::infer(std::span<const Shape> in) const {
   const ConvolutionOptions& o = options;
+  if (auto nd = over_all_axes(o, in[0])) return DeconvolutionNdLayer{"", {""}, std::move(*nd)}.infer(in);
   require_convolution(o, in[0]);
   const Size2 span = extent(o);
   const Dim h = deconvolved(in[0][2], o.stride.h, span.h) - 2 * o.pad.h;

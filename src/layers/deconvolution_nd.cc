@@ -7,10 +7,6 @@
 namespace sparknet {
 namespace {
 
-kernels::WindowShape window(const ConvolutionNdOptions& o, const Shape& in) {
-  return window_of({o.kernel, o.stride, o.pad, o.dilation, o.axis}, in);
-}
-
 class RunningDeconvolutionNd final : public RunningLinear<ConvolutionNdOptions> {
  public:
   using RunningLinear::RunningLinear;
@@ -19,7 +15,7 @@ class RunningDeconvolutionNd final : public RunningLinear<ConvolutionNdOptions> 
     const ConvolutionNdOptions& o = options();
     const Dim channels = setup.bottom()[0][axis_of(o.axis, setup.bottom()[0])];
     // The convolution that takes the top to the bottom.
-    const kernels::ConvolutionNdShape shape{window(o, setup.top()[0]), channels, o.group};
+    const kernels::ConvolutionNdShape shape{window_of(o, setup.top()[0]), channels, o.group};
     declare(
         setup,
         weights_of(shape.window, channels, o.num_output / o.group),
@@ -33,7 +29,7 @@ Shape DeconvolutionNdLayer::infer(std::span<const Shape> in) const {
   const ConvolutionNdOptions& o = options;
   require_num_output(o.num_output);
   require(o.group > 0, "option .group must be positive, not {}", o.group);
-  const kernels::WindowShape w = window(o, in[0]);
+  const kernels::WindowShape w = window_of(o, in[0]);
   require_group(o.group, w.channels, o.num_output);
   std::vector<Dim> sizes;
   for (std::size_t i = 0; i < static_cast<std::size_t>(w.axes); ++i) {

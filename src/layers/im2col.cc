@@ -6,16 +6,12 @@
 namespace sparknet {
 namespace {
 
-kernels::WindowShape window(const Im2colOptions& o, const Shape& in) {
-  return window_of({o.kernel, o.stride, o.pad, o.dilation, o.axis}, in);
-}
-
 class RunningIm2col final : public Layer {
  public:
   explicit RunningIm2col(const Im2colOptions& options) : options_(options) {}
 
   void setup(LayerSetup& setup) override {
-    window_ = window(options_, setup.bottom()[0]);
+    window_ = window_of(options_, setup.bottom()[0]);
     setup.backward_reads(false, false);
   }
 
@@ -34,7 +30,7 @@ class RunningIm2col final : public Layer {
 }  // namespace
 
 Shape Im2colLayer::infer(std::span<const Shape> in) const {
-  const kernels::WindowShape w = window(options, in[0]);
+  const kernels::WindowShape w = window_of(options, in[0]);
   require_fit(w);
   return with_windows(in[0], options.axis, w.channels * w.taps(), windows_of(w));
 }

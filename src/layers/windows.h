@@ -2,12 +2,14 @@
 
 // What the layers that slide a window share: convolution, deconvolution and im2col.
 
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "kernels/kernels.h"
 #include "sparknet/layers/convolution.h"
+#include "sparknet/layers/convolution_nd.h"
 
 namespace sparknet {
 
@@ -19,6 +21,9 @@ void require_group(Dim group, Dim channels, Dim num_output);
 Dim extent_of(Dim kernel, Dim dilation);
 /// What a deconvolution makes of `size` places, as if it had no pad; refuses more than can be counted.
 Dim deconvolved(Dim size, Dim stride, Dim extent);
+/// The same convolution over all axes behind the channels, where `in` is no image and each option is one number; else
+/// nothing.
+std::optional<ConvolutionNdOptions> over_all_axes(const ConvolutionOptions& options, const Shape& in);
 /// What a dilated kernel spans.
 Size2 extent(const ConvolutionOptions& options);
 /// The convolution of such an image.
@@ -32,6 +37,10 @@ struct WindowOptions {
 
 /// Checks the options and the input, axis by axis. `size` is that of the input; whether a kernel fits is not checked.
 kernels::WindowShape window_of(const WindowOptions& options, const Shape& in);
+template <class Options>
+kernels::WindowShape window_of(const Options& o, const Shape& in) {
+  return window_of(WindowOptions{o.kernel, o.stride, o.pad, o.dilation, o.axis}, in);
+}
 /// Refuses a window that is larger than its padded image.
 void require_fit(const kernels::WindowShape& window);
 /// The shape of `in` with other channels and other sizes behind them.

@@ -16,9 +16,6 @@ using namespace sparknet::caffe;
 
 namespace {
 
-/// Options that Caffe's files have no place for.
-const std::set<std::pair<std::string, std::string>> unspeakable = {{"InfogainLoss", "infogain"}};
-
 template <class T>
 T off(const T& usual) {
   if constexpr (is_optional<T>) {
@@ -87,13 +84,6 @@ void check_options() {
       using T = std::remove_cvref_t<decltype(all.options.*member)>;
       L one = plain<L>();
       one.options.*member = off<T>(one.options.*member);
-      if (unspeakable.contains({std::string(L::type), name})) {
-        CHECK_THROWS_WITH_AS(
-            to_prototxt(NetParam("n", one)),
-            doctest::Contains((std::string("option .") + name).c_str()),
-            Error);
-        return;
-      }
       check_round_trip(one);
       all.options.*member = one.options.*member;
       if constexpr (std::is_enum_v<T>) {

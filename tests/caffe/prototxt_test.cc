@@ -6,6 +6,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "sparknet/caffe/blob.h"
 #include "sparknet/sparknet.h"
 #include "src/caffe/catalog.h"
 #include "tests/nets.h"
@@ -231,11 +232,57 @@ TEST_CASE("convolutions over other axes than an image's are of another type") {
       std::vector<Dim>{3, 4});
 }
 
+TEST_CASE("the matrix of an InfogainLoss is read with the net") {
+  const TempDir dir;
+  const std::string file = (dir / "H.binaryproto").string();
+  const auto of_file = "type: 'InfogainLoss' infogain_loss_param { source: '" + file + "' }";
+  write_blob(file, Tensor::from({1, 1, 2, 2}, {1.F, 0.5F, 0.F, 0.1F}));
+  const InfogainLossOptions options = options_of<InfogainLoss>(of_file);
+  CHECK(options.infogain == std::vector<std::vector<double>>{{1, 0.5}, {0, 0.1}});
+  const NetParam net("n", InfogainLoss{"loss", {"x", "label"}, options});
+  CHECK(parse_net(to_prototxt(net)) == net);
+  write_blob(file, Tensor::from({3}, {1.F, 0.F, 0.F}));
+  CHECK(layer_trouble(of_file).find("H.binaryproto has 3 numbers, and no square matrix has") != std::string::npos);
+}
+
+TEST_CASE("a convolution of several bottoms is one for each, with the same parameters") {
+  const std::string text = R"(
+    name: "twins"
+    layer { name: "data" type: "Input" top: "a" top: "b"
+            input_param { shape { dim: 2 dim: 3 dim: 5 dim: 5 } shape { dim: 2 dim: 3 dim: 5 dim: 5 } } }
+    layer { name: "conv" type: "Convolution" bottom: "a" bottom: "b" top: "left" top: "right"
+            param { lr_mult: 1 } param { name: "shift" lr_mult: 2 } loss_weight: 0 loss_weight: 3
+            convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } })";
+  const NetParam param = parse_net(text, "twins.prototxt");
+  REQUIRE(param.layers.size() == 3);
+  CHECK(param.layers[1].name() == "conv");
+  CHECK(param.layers[2].name() == "conv of right");
+  CHECK(param.layers[2].where().line == 5);
+  CHECK(parse_net(to_prototxt(param)) == param);
+
+  Net net(param);
+  CHECK(net.params().size() == 2);
+  Tensor images({2, 3, 5, 5});
+  Random random(1);
+  fill(Filler::gaussian(0, 1), images, random);
+  net.set_input("a", images);
+  net.set_input("b", images);
+  const double loss = net.forward();
+  CHECK(net.blob("left") == net.blob("right"));
+  double sum = 0;
+  const Tensor right = net.blob("right").copy();
+  for (const float value : right.span<const float>()) sum += static_cast<double>(value);
+  CHECK(loss == doctest::Approx(3 * sum).epsilon(1e-5));
+}
+
 TEST_CASE("what a layer cannot do is refused, and what makes no difference is not") {
   const std::string layer = "net.prototxt:1: layer \"l\" ";
   CHECK(
-      layer_trouble("type: 'InfogainLoss' infogain_loss_param { source: 'H' }") ==
-      layer + "(InfogainLoss): infogain_loss_param.source is given, and this layer cannot do anything but the default");
+      layer_trouble("type: 'InfogainLoss' infogain_loss_param { source: 'no H' }") ==
+      layer + "(InfogainLoss): infogain_loss_param.source: no H: there is no such file");
+  CHECK(
+      layer_trouble("type: 'InfogainLoss' infogain_loss_param { source: 'H' infogain { value: 1 } }") ==
+      layer + "(InfogainLoss): infogain_loss_param has both source and infogain, which are the same matrix");
   CHECK(layer_trouble("type: 'Convolution' convolution_param { axis: 1 engine: CAFFE }") == "none");
   CHECK(
       layer_trouble("type: 'InnerProduct' inner_product_param { weight_filler { type: 'xaver' } }") ==

@@ -5,6 +5,7 @@
 #include "sparknet/error.h"
 #include "src/caffe/datum.h"
 #include "src/caffe/proto.h"
+#include "tests/caffe/image_files.h"
 #include "tests/fuzz/seeds.h"
 
 using namespace sparknet;
@@ -20,8 +21,31 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   }
   bytes.set_data("abcd");
   for (int i = 0; i < 4; ++i) floats.add_float_data(static_cast<float>(i));
-  const std::string a = bytes.SerializeAsString(), b = floats.SerializeAsString();
-  plant_seeds(*argc, *argv, {Bytes(a.begin(), a.end()), Bytes(b.begin(), b.end())});
+  std::vector<Bytes> seeds;
+  const auto plant = [&](const proto::Datum& datum) {
+    const std::string text = datum.SerializeAsString();
+    seeds.emplace_back(text.begin(), text.end());
+  };
+  plant(bytes);
+  plant(floats);
+  // An image of each kind that can be written here.
+  proto::Datum image;
+  image.set_label(3);
+  image.set_encoded(true);
+  for (const int channels : {1, 3, 4}) {
+    std::vector<std::uint8_t> pixels(static_cast<std::size_t>(8 * 16 * channels));
+    for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * 37 % 251);
+#ifdef SPARKNET_WITH_PNG
+    image.set_data(png_file(pixels, 8, 16, channels));
+    plant(image);
+#endif
+#ifdef SPARKNET_WITH_JPEG
+    if (channels == 4) continue;
+    image.set_data(jpeg_file(pixels, 8, 16, channels));
+    plant(image);
+#endif
+  }
+  plant_seeds(*argc, *argv, seeds);
   return 0;
 }
 

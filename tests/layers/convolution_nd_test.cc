@@ -135,6 +135,29 @@ TEST_CASE("ConvolutionNdLayer: values by the definition") {
   }
 }
 
+TEST_CASE("ConvolutionLayer: over other than two axes it is ConvolutionNdLayer, one number for all of them") {
+  const ConvolutionNdOptions
+      nd{.kernel = {2}, .num_output = 4, .stride = {2}, .pad = {1}, .dilation = {2}, .group = 2, .bias = false};
+  const ConvolutionLayer layer{
+      "conv",
+      {"x"},
+      {.kernel = 2, .num_output = 4, .stride = 2, .pad = 1, .dilation = 2, .group = 2, .bias = false}};
+  for (const Shape& in : {Shape{2, 4, 7}, Shape{2, 4, 3, 4, 5}}) {
+    CHECK(shape_of(layer, {in}) == shape_of(convolution(nd), {in}));
+    const std::vector<Tensor> params = random_params({nd, in});
+    check_equal(top_of(layer, {noise(in)}, params), top_of(convolution(nd), {noise(in)}, params));
+    check_gradients_of(layer, {in}, {.fuse = FusedReLU{0.25}});
+    check_fused_equals_unfused(layer, noise(in), params, 0.25);
+  }
+  const Shape signal{2, 4, 7};
+  CHECK(
+      refusal(ConvolutionLayer{"conv", {"x"}, {.kernel = {2, 3}, .num_output = 4}}, {signal}) ==
+      "expects an image [N, C, H, W], which has 4 dimensions, not 3");
+  CHECK(
+      refusal(ConvolutionLayer{"conv", {"x"}, {.kernel = 9, .num_output = 4}}, {signal}) ==
+      refusal(convolution({.kernel = {9}, .num_output = 4}), {signal}));
+}
+
 TEST_CASE("ConvolutionNdLayer: over two axes it is ConvolutionLayer") {
   const Tensor x = noise({2, 4, 7, 6});
   const std::vector<Tensor> params = {noise({6, 2, 3, 2}, 2), noise({6}, 3)};

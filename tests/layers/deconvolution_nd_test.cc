@@ -57,6 +57,20 @@ TEST_CASE("DeconvolutionNdLayer: description") {
       "{.kernel = {2}, .num_output = 8, .stride = {2}}");
 }
 
+TEST_CASE("DeconvolutionLayer: over other than two axes it is DeconvolutionNdLayer, one number for all of them") {
+  const ConvolutionNdOptions nd{.kernel = {3}, .num_output = 4, .stride = {2}, .pad = {1}, .group = 2};
+  const DeconvolutionLayer layer{"up", {"x"}, {.kernel = 3, .num_output = 4, .stride = 2, .pad = 1, .group = 2}};
+  for (const Shape& in : {Shape{2, 4, 5}, Shape{2, 4, 2, 3, 2}}) {
+    CHECK(shape_of(layer, {in}) == shape_of(deconvolution(nd), {in}));
+    const std::vector<Tensor> params = random_params({nd, in});
+    check_equal(top_of(layer, {noise(in)}, params), top_of(deconvolution(nd), {noise(in)}, params));
+    check_gradients_of(layer, {in});
+  }
+  CHECK(
+      refusal(DeconvolutionLayer{"up", {"x"}, {.kernel = {2, 3}, .num_output = 4}}, {{2, 4, 7}}) ==
+      "expects an image [N, C, H, W], which has 4 dimensions, not 3");
+}
+
 TEST_CASE("DeconvolutionNdLayer: shapes and parameters") {
   CHECK(
       shape_of(deconvolution({.kernel = {4}, .num_output = 2, .stride = {2}, .pad = {1}}), {{1, 3, 5, 6, 7}}) ==

@@ -41,7 +41,9 @@ struct ConvolutionOptions {
 /// Cross-correlation of an image with learned kernels, plus a bias for each output. Caffe's Convolution, where the
 /// options are kernel_size, bias_term and the rest by the same names; Caffe's default filler is constant 0.
 /// [N, C, H, W] -> [N, num_output, (H + 2 pad - dilation (kernel - 1) - 1) / stride + 1, ...], rounded down.
-/// Parameters: "weights" [num_output, C / group, kernel.h, kernel.w] and, with `bias`, "bias" [num_output].
+/// [N, C, D, ...] of other than two spatial axes goes by Caffe's rule that one number is for all axes: what is 3x3 here
+/// is 3x3x3 there, and what is 3x5 is refused (ConvolutionNdLayer has a number for each).
+/// Parameters: "weights" [num_output, C / group, kernel...] and, with `bias`, "bias" [num_output].
 ///
 ///     ConvolutionLayer{"conv1", {"data"}, {.kernel = {5, 5}, .num_output = 20}}
 struct ConvolutionLayer {

@@ -29,7 +29,7 @@ struct InfogainLossOptions {
 
 /// The loss of a classifier whose mistakes are not all alike: the mean of the sum over the classes of
 /// -H[label][class] * log(p[class]), where p is softmax(scores) and 1e-20 at least. With H the unit matrix it is
-/// SoftmaxWithLoss. Caffe's InfogainLoss, whose `source` is the name of a file with the matrix.
+/// SoftmaxWithLoss. Caffe's InfogainLoss, where the matrix of a `source` file is read with the net.
 /// Scores and labels as for SoftmaxWithLoss -> [1]. A third bottom may be H, classes * classes numbers row by row,
 /// which has no gradient. A second top, of the shape of the scores, is p (whose gradient counts, which Caffe drops).
 ///
