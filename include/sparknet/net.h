@@ -34,6 +34,10 @@ struct NetOptions {
   int level = 0;
   std::vector<std::string> stages = {};
 
+  /// Of the layers that bring their own examples each trains on part `part` of `parts`, as partition() cuts them; what
+  /// several workers with the same net need.
+  int part = 0, parts = 1;
+
   NetState state() const { return {phase, level, stages}; }
 };
 

@@ -19,8 +19,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// Workers draw different numbers; rank 0 draws those it would draw alone.
-NetOptions for_rank(NetOptions options, int rank) {
-  options.seed += static_cast<std::uint64_t>(rank) << 32;
+NetOptions for_rank(NetOptions options, const Communicator& group) {
+  options.seed += static_cast<std::uint64_t>(group.rank()) << 32;
+  if (options.parts == 1) options.part = group.rank(), options.parts = group.size();
   return options;
 }
 
@@ -325,8 +326,7 @@ struct AveragingSolver::State {
 
 AveragingSolver::AveragingSolver(
     SolverParam param, NetParam net, Communicator& communicator, AveragingOptions options, NetOptions net_options) {
-  auto own =
-      std::make_unique<Solver>(std::move(param), std::move(net), for_rank(std::move(net_options), communicator.rank()));
+  auto own = std::make_unique<Solver>(std::move(param), std::move(net), for_rank(std::move(net_options), communicator));
   Solver& solver = *own;
   state_ = std::make_unique<State>(std::move(own), solver, communicator, std::move(options));
 }

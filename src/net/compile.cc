@@ -128,12 +128,14 @@ void Net::Plan::open_feeds() {
       slots.push_back({columns[t].name, blobs[node.tops[t]].shape, options.dtype});
     const Shape& shape = blobs[node.tops[0]].shape;
     try {
+      if (options.phase == Phase::Train && options.parts != 1)
+        own->source = partition(std::move(own->source), options.part, options.parts);
       own_feeds.push_back(
           {std::make_unique<Feed>(std::move(own->source), std::move(slots), std::move(own->options)),
            i,
            {},
            shape.empty() ? 1 : shape[0]});
-    } catch (const DataError& why) {
+    } catch (const Error& why) {
       throw error(i, why.what());
     }
   }

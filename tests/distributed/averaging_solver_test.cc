@@ -23,9 +23,50 @@ SourcePtr dealt(SourcePtr all, int rank, int workers, Dim batch) {
   });
 }
 
+/// An input that brings its own examples.
+struct BringingLayer {
+  static constexpr std::string_view type = "BringingLayer";
+  std::string name;
+  Dim batch;
+  SourcePtr source;
+  Where where = Where::here();
+
+  std::vector<std::string> tops() const { return {"data", "label"}; }
+  std::span<const std::string> inputs() const { return {}; }
+  std::vector<Shape> infer(std::span<const Shape>) const { return {{batch, 6}, {batch}}; }
+  std::unique_ptr<Layer> make() const { return nullptr; }
+  std::optional<LayerFeed> feed(Phase) const { return LayerFeed{source, {}}; }
+  bool operator==(const BringingLayer&) const = default;
+};
+
 }  // namespace
 
 TEST_SUITE("threads") {
+  TEST_CASE("layers that bring their own examples have a part for each worker") {
+    const SourcePtr all = random_examples(31, {6}, 1);
+    const AveragingOptions options{.round = {.max_steps = 3}};
+    const NetParam given = small_net(4);
+    NetParam bringing("bringing", BringingLayer{"examples", 4, all});
+    for (std::size_t i = 2; i < given.layers.size(); ++i) bringing.add(given.layers[i]);
+    const auto wanted = train(3, momentum, given, options, [&](int rank) { return partition(all, rank, 3); });
+
+    run_on_threads(3, [&](Communicator& group) {
+      AveragingSolver solver(momentum, bringing, group, options, {.dtype = DType::F64, .threads = 1});
+      solver.solve();
+      const Tensor weights = solver.solver().net().param_arena();
+      CHECK(weights == wanted[0].arena());
+    });
+
+    const Net test(bringing, {.phase = Phase::Test, .parts = 40});
+    std::string text;
+    try {
+      Net(bringing, {.part = 2, .parts = 40});
+    } catch (const NetError& error) {
+      text = error.what();
+    }
+    CHECK(text.find("40 parts of 31 examples; a part would be empty, so take fewer parts") != std::string::npos);
+  }
+
   TEST_CASE("one worker is one machine, bit for bit") {
     for (const Weighting weighting : {Weighting::Uniform, Weighting::Examples, Weighting::Steps}) {
       Solver alone(momentum, branching_net(5), {.threads = 1});

@@ -31,7 +31,8 @@ struct AveragingCallbacks {
 /// on.
 class AveragingSolver {
  public:
-  /// Makes this worker's solver too. Its net draws its own dropout: the seed is another on each rank.
+  /// Makes this worker's solver too. Its net draws its own dropout: the seed is another on each rank. Layers that bring
+  /// their own examples have this worker's part of them, unless NetOptions::parts says otherwise.
   AveragingSolver(
       SolverParam param, NetParam net, Communicator& communicator, AveragingOptions options = {},
       NetOptions net_options = {});
