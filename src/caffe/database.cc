@@ -14,6 +14,7 @@
 #include "src/caffe/datum.h"
 #include "src/caffe/key_value.h"
 #include "src/caffe/proto.h"
+#include "src/io/atomic_file.h"
 
 namespace sparknet::caffe {
 namespace {
@@ -78,8 +79,7 @@ class AtomicFolder {
   const std::filesystem::path& path() const { return made_; }
   void commit() {
     check_free();
-    std::filesystem::rename(made_, target_, error_);
-    if (error_) fail("cannot be renamed from " + made_.string());
+    detail::rename_made(made_, target_);
   }
 
  private:

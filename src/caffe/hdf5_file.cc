@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "sparknet/error.h"
+#include "src/io/atomic_file.h"
 
 #ifdef SPARKNET_WITH_HDF5
 
@@ -370,8 +371,12 @@ void Hdf5Writer::commit() {
   const std::string why = std::strerror(errno);
   if (descriptor >= 0) ::close(descriptor);
   if (!synced) refuse("cannot be brought to the disk: " + why);
-  if (::rename(name_.c_str(), target_.c_str()) != 0)
-    refuse("cannot be renamed from " + name_ + ": " + std::strerror(errno));
+  try {
+    detail::rename_made(name_, target_);
+  } catch (const DataError&) {
+    ::unlink(name_.c_str());
+    throw;
+  }
 }
 
 }  // namespace sparknet::caffe

@@ -136,6 +136,8 @@ Model parse_model(const std::string& file, std::span<const std::byte> bytes) {
 }
 
 Model read_model(const std::filesystem::path& file) {
+  if (const std::string name = file.string(); name.ends_with(".solverstate") || name.ends_with(".solverstate.h5"))
+    throw DataError(name, -1, "is the state of a solver; weights are in the .caffemodel that was written with it");
   if (is_hdf5(file)) return read_hdf5_model(Hdf5Reader(file));
   const detail::File content(file);
   return parse_model(content.name(), std::as_bytes(std::span(content.data(), content.size())));

@@ -9,6 +9,13 @@
 #include "sparknet/error.h"
 
 namespace sparknet::detail {
+namespace {
+
+[[noreturn]] void fail_to_write(const std::filesystem::path& target, const std::string& what) {
+  throw DataError(target.string(), -1, what + ": " + std::strerror(errno));
+}
+
+}  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path file)
     : target_(std::move(file)), name_(target_.string() + ".tmp" + std::to_string(::getpid())) {
@@ -35,18 +42,22 @@ void AtomicFile::commit() {
   const int closed = ::close(descriptor_);
   descriptor_ = -1;
   if (closed != 0) fail("cannot be closed");
-  if (::rename(name_.c_str(), target_.c_str()) != 0) fail("cannot be renamed from " + name_);
+  rename_made(name_, target_);
   kept_ = true;
+}
+
+void AtomicFile::fail(const std::string& what) const {
+  fail_to_write(target_, what);
+}
+
+void rename_made(const std::filesystem::path& made, const std::filesystem::path& target) {
+  if (::rename(made.c_str(), target.c_str()) != 0) fail_to_write(target, "cannot be renamed from " + made.string());
   // The name itself is on the disk only when its folder is; where a folder cannot be synced nothing more can be done.
-  const std::filesystem::path folder = target_.has_parent_path() ? target_.parent_path() : std::filesystem::path(".");
+  const std::filesystem::path folder = target.has_parent_path() ? target.parent_path() : std::filesystem::path(".");
   if (const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); descriptor >= 0) {
     ::fsync(descriptor);
     ::close(descriptor);
   }
-}
-
-void AtomicFile::fail(const std::string& what) const {
-  throw DataError(target_.string(), -1, what + ": " + std::strerror(errno));
 }
 
 void write_atomically(const std::filesystem::path& file, std::span<const std::byte> content) {

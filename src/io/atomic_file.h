@@ -28,6 +28,10 @@ class AtomicFile {
   bool kept_ = false;
 };
 
+/// Gives what was made under another name, and is on the disk, its own; the folder with the name is brought to the disk
+/// too. Throws DataError that names `target`.
+void rename_made(const std::filesystem::path& made, const std::filesystem::path& target);
+
 void write_atomically(const std::filesystem::path& file, std::span<const std::byte> content);
 
 }  // namespace sparknet::detail

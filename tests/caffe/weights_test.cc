@@ -130,6 +130,9 @@ TEST_CASE("models that make no sense") {
   CHECK(trouble<DataError>([&] {
           parse_model("net.prototxt", std::as_bytes(std::span(prototxt)));
         }) == "net.prototxt: is a text, and Caffe's weights are a .caffemodel or a .h5 file");
+  CHECK(trouble<DataError>([&] {
+          read_model("lenet.solverstate");
+        }) == "lenet.solverstate: is the state of a solver; weights are in the .caffemodel that was written with it");
   const auto read = [](const std::string& text) { return trouble<DataError>([&] { model_of(parse_text(text)); }); };
   CHECK(read(R"(name: "x")") == "file: has no layers; is it a model of Caffe's?");
   CHECK(
