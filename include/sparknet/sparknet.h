@@ -13,6 +13,7 @@
 #include "sparknet/caffe/solver_state.h"
 #include "sparknet/caffe/weights.h"
 #include "sparknet/check_gradients.h"
+#include "sparknet/cuda.h"
 #include "sparknet/data/cifar.h"
 #include "sparknet/data/feed.h"
 #include "sparknet/data/mnist.h"

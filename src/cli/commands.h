@@ -68,6 +68,7 @@ struct TrainArguments {
 int train(const TrainArguments& arguments);
 
 int summary(const NetArguments& arguments);
+int device_query();
 
 struct DrawArguments {
   NetArguments net;

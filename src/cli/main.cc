@@ -177,6 +177,8 @@ int main(int argc, char** argv) {
       ->required()
       ->type_name("FILE");
 
+  command(&app, "device_query", "List the GPUs of this machine", device_query);
+
   CLI::App* convert_command = app.add_subcommand("convert", "Make a database of Caffe's from a data set");
   convert_command->require_subcommand(1);
   ConvertArguments mnist_arguments, cifar10_arguments;

@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include "sparknet/cuda.h"
 #include "src/cli/commands.h"
 #include "src/io/atomic_file.h"
 
@@ -9,6 +10,21 @@ namespace sparknet::cli {
 
 int summary(const NetArguments& arguments) {
   fmt::print("{}", open_net(arguments).summary());
+  return 0;
+}
+
+int device_query() {
+  constexpr double gib = 1024.0 * 1024 * 1024;
+  for (const CudaDevice& gpu : cuda_devices())
+    fmt::print(
+        "{}: {}, sm_{}{}, {} multiprocessors, {:.1f} GiB of which {:.1f} are free\n",
+        to_string(gpu.device),
+        gpu.name,
+        gpu.major,
+        gpu.minor,
+        gpu.multiprocessors,
+        static_cast<double>(gpu.memory_bytes) / gib,
+        static_cast<double>(gpu.free_bytes) / gib);
   return 0;
 }
 

@@ -32,6 +32,15 @@ is 2 "a .npy file holds one blob, and --blobs names 2" extract --model x --weigh
 is 0 "--sigint_effect" train --help
 is 0 "sparknet " --version
 
+# The GPUs, or what is missing for them.
+SPARKNET_CUDA_MODULE=/nowhere.so is 1 "/nowhere.so: cannot open shared object file" device_query
+if "$sparknet" device_query >out.txt 2>err.txt; then
+  grep -q '^cuda:0: .*, sm_' out.txt || fail "device_query: $(cat out.txt)"
+else
+  grep -qE '^sparknet: (there is no NVIDIA driver|there is an NVIDIA driver and no GPU|no GPU can be used|the module for GPUs)' err.txt ||
+    fail "device_query: $(cat err.txt)"
+fi
+
 # A net and its solver.
 cat >net.prototxt <<'END'
 name: "small"
