@@ -25,8 +25,6 @@ namespace sparknet::kernels {
 namespace cpu {
 namespace {
 
-/// Elements below which waking the crew costs more than it saves.
-constexpr Index kWorth = 32 * 1024;
 /// Borders between threads, in elements: whole cache lines and whole blocks of random words.
 constexpr Index kUnit = 64;
 
@@ -311,7 +309,7 @@ class CpuBackend final : public Backend {
   }
 
   double sum_squares(DType dtype, Index count, const void* x) override {
-    const int parts = count < kWorth ? 1 : threads();
+    const int parts = count < kWorthWaking ? 1 : threads();
     const auto part_sum = [&](int worker) {
       const Share part = share(count, parts, worker);
       partial_[static_cast<std::size_t>(worker)] = with_type(dtype, [&](auto zero) {
@@ -364,7 +362,9 @@ class CpuBackend final : public Backend {
   void ranges(DType dtype, Index count, F&& f) {
     with_type(dtype, [&](auto zero) {
       const auto& hot = table<decltype(zero)>(engine_);
-      for_ranges(engine_.team, count, kUnit, kWorth, [&](Index begin, Index end) { f(zero, hot, begin, end - begin); });
+      for_ranges(engine_.team, count, kUnit, kWorthWaking, [&](Index begin, Index end) {
+        f(zero, hot, begin, end - begin);
+      });
     });
   }
 

@@ -5,8 +5,6 @@
 namespace sparknet::kernels::cpu {
 namespace {
 
-/// Elements below which waking the crew costs more than it saves.
-constexpr Index kWorth = 32 * 1024;
 /// Borders between threads, in elements and in channels.
 constexpr Index kUnit = 64, kChannelUnit = 8;
 
@@ -26,7 +24,7 @@ class ChannelPlan final : public Channels {
       : team_(engine.team), hot_(table<T>(engine)), shape_(shape), workers_(1) {
     if (shape.channels == 1) shape_ = {1, 1, shape.outer * shape.inner};
     count_ = shape_.outer * shape_.channels * shape_.inner;
-    if (count_ >= kWorth) workers_ = team_.size();
+    if (count_ >= kWorthWaking) workers_ = team_.size();
     by_channels_ = workers_ == 1 || shape_.channels >= 2 * kChannelUnit * workers_;
   }
 
@@ -36,7 +34,7 @@ class ChannelPlan final : public Channels {
   }
 
   void affine(const void* x, const void* scale, const void* bias, void* y) override {
-    for_ranges(team_, count_, kUnit, kWorth, [&](Index begin, Index end) {
+    for_ranges(team_, count_, kUnit, kWorthWaking, [&](Index begin, Index end) {
       walk(
           begin,
           end,
@@ -75,7 +73,7 @@ class ChannelPlan final : public Channels {
   }
 
   void prelu(const void* x, const void* slope, void* y) override {
-    for_ranges(team_, count_, kUnit, kWorth, [&](Index begin, Index end) {
+    for_ranges(team_, count_, kUnit, kWorthWaking, [&](Index begin, Index end) {
       walk(
           begin,
           end,

@@ -5,9 +5,6 @@
 namespace sparknet::kernels::cpu {
 namespace {
 
-/// Elements below which waking the crew costs more than it saves.
-constexpr Index kWorth = 32 * 1024;
-
 /// A convolution that runs backward, and its bias.
 template <class T>
 class Deconvolution final : public Linear {
@@ -84,7 +81,7 @@ class Deconvolution final : public Linear {
  private:
   template <class F>
   void for_planes(F&& f) {
-    for_ranges(engine_.team, batch_ * channels_, 1, 1 + kWorth / pixels_, [&](Index begin, Index end) {
+    for_ranges(engine_.team, batch_ * channels_, 1, 1 + kWorthWaking / pixels_, [&](Index begin, Index end) {
       for (Index plane = begin; plane < end; ++plane) f(plane);
     });
   }

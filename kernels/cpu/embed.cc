@@ -5,13 +5,6 @@
 #include "kernels/cpu/labels.h"
 
 namespace sparknet::kernels::cpu {
-namespace {
-
-/// Elements below which waking the crew costs more than it saves.
-constexpr Index kWorth = 32 * 1024;
-
-}  // namespace
-
 template <class T>
 Index embed(Engine& engine, const EmbedShape& shape, const T* indices, const T* weights, const T* bias, T* y) {
   const Index n = shape.num_output;
@@ -20,7 +13,7 @@ Index embed(Engine& engine, const EmbedShape& shape, const T* indices, const T* 
     if (read_label(indices[i], shape.input_dim, false, 0, row) != Label::Good) return i;
   }
   const auto& hot = table<T>(engine);
-  for_ranges(engine.team, shape.count, 1, 1 + kWorth / std::max<Index>(1, n), [&](Index begin, Index end) {
+  for_ranges(engine.team, shape.count, 1, 1 + kWorthWaking / std::max<Index>(1, n), [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
       std::copy_n(weights + static_cast<Index>(indices[i]) * n, n, y + i * n);
       if (bias) hot.axpy(n, T(1), bias, y + i * n);
@@ -35,13 +28,13 @@ void embed_backward(
   const Index n = shape.num_output;
   const auto& hot = table<T>(engine);
   if (dweights && !accumulate) {
-    for_ranges(engine.team, shape.input_dim * n, 64, kWorth, [&](Index begin, Index end) {
+    for_ranges(engine.team, shape.input_dim * n, 64, kWorthWaking, [&](Index begin, Index end) {
       std::fill(dweights + begin, dweights + end, T(0));
     });
   }
   // Threads share the columns, so that each sum is made by one of them, in the order of the examples.
   constexpr Index kUnit = 64 / static_cast<Index>(sizeof(T));
-  for_ranges(engine.team, n, kUnit, 1 + kWorth / std::max<Index>(1, shape.count), [&](Index begin, Index end) {
+  for_ranges(engine.team, n, kUnit, 1 + kWorthWaking / std::max<Index>(1, shape.count), [&](Index begin, Index end) {
     if (dbias && !accumulate) std::fill(dbias + begin, dbias + end, T(0));
     for (Index i = 0; i < shape.count; ++i) {
       const T* const from = dy + i * n + begin;

@@ -28,6 +28,9 @@ inline const HotTable<double>& table<double>(const Engine& engine) {
   return engine.hot.f64;
 }
 
+/// Elements below which waking the crew costs more than it saves, where each is read and written and little more.
+constexpr Index kWorthWaking = 32 * 1024;
+
 inline Index round_up(Index n, Index unit) {
   return (n + unit - 1) / unit * unit;
 }

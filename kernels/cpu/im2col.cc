@@ -6,9 +6,6 @@
 namespace sparknet::kernels::cpu {
 namespace {
 
-/// Elements below which waking the crew costs more than it saves.
-constexpr Index kWorth = 32 * 1024;
-
 /// The way of one tap over one channel: pieces of rows.
 class Walk {
  public:
@@ -64,7 +61,7 @@ void im2col(Engine& engine, const WindowShape& shape, const T* x, T* columns) {
       engine.team,
       shape.batch * shape.channels * taps,
       1,
-      1 + kWorth / positions,
+      1 + kWorthWaking / positions,
       [&](Index row_begin, Index row_end) {
         for (Index row = row_begin; row < row_end; ++row) {
           const T* const from = x + row / taps * pixels;
@@ -90,7 +87,7 @@ void col2im(Engine& engine, const WindowShape& shape, const T* columns, T* x) {
       engine.team,
       shape.batch * shape.channels,
       1,
-      1 + kWorth / (positions * taps),
+      1 + kWorthWaking / (positions * taps),
       [&](Index plane_begin, Index plane_end) {
         std::fill(x + plane_begin * pixels, x + plane_end * pixels, T(0));
         for (Index row = plane_begin * taps; row < plane_end * taps; ++row) {

@@ -239,7 +239,7 @@ class TransposedInnerProduct final : public Linear {
     // The mirror has no activation, so it only reads its dy.
     mirror_.backward({nullptr, weights, nullptr, const_cast<void*>(x), y, nullptr, nullptr, false}, scratch);
     if (!bias && !activation_.relu) return;
-    for_ranges(engine_.team, batch_, 1, 1 + kSweepWorth / std::max<Index>(1, outputs_), [&](Index begin, Index end) {
+    for_ranges(engine_.team, batch_, 1, 1 + kWorthWaking / std::max<Index>(1, outputs_), [&](Index begin, Index end) {
       for (Index n = begin; n < end; ++n) {
         T* const out = static_cast<T*>(y) + n * outputs_;
         if (bias) hot_.axpy(outputs_, T(1), static_cast<const T*>(bias), out);
@@ -250,7 +250,7 @@ class TransposedInnerProduct final : public Linear {
 
   void backward(const BackwardArgs& args, void* scratch) override {
     constexpr Index kUnit = 64 / static_cast<Index>(sizeof(T));
-    const Index worth = 1 + kSweepWorth / std::max<Index>(1, batch_);
+    const Index worth = 1 + kWorthWaking / std::max<Index>(1, batch_);
     T* const dy = static_cast<T*>(args.dy);
     if (activation_.relu || args.dbias) {
       for_ranges(engine_.team, outputs_, kUnit, worth, [&](Index begin, Index end) {
@@ -275,9 +275,6 @@ class TransposedInnerProduct final : public Linear {
   }
 
  private:
-  /// Elements below which waking the crew costs more than it saves.
-  static constexpr Index kSweepWorth = 32 * 1024;
-
   Engine& engine_;
   const HotTable<T>& hot_;
   InnerProduct<T> mirror_;

@@ -9,7 +9,6 @@ namespace {
 
 /// Elements below which waking the crew costs more than it saves.
 constexpr Index kWorth = 4096;
-constexpr Index kPlainWorth = 32 * 1024;
 
 /// Calls f(row, first column, columns) on pieces of [rows][columns], each within one row.
 template <class F>
@@ -78,7 +77,7 @@ void lstm(Engine& engine, const LstmShape& shape, const LstmForward& args) {
 template <class T>
 void lstm_backward(Engine& engine, const LstmShape& shape, const LstmBackward& args) {
   const Index hidden = shape.hidden;
-  for_pieces(engine, shape.batch, hidden, kPlainWorth, [&](Index row, Index column, Index n) {
+  for_pieces(engine, shape.batch, hidden, kWorthWaking, [&](Index row, Index column, Index n) {
     const Index cell = row * hidden + column, gates = row * 4 * hidden + column;
     const T cont = *at<T>(args.cont, row);
     const T* const i = at<T>(args.gates, gates);
@@ -119,7 +118,7 @@ void lstm_backward(Engine& engine, const LstmShape& shape, const LstmBackward& a
 
 template <class T>
 void gate_rows(Engine& engine, Index rows, Index columns, const T* gate, const T* x, T* y) {
-  for_pieces(engine, rows, columns, kPlainWorth, [&](Index row, Index column, Index n) {
+  for_pieces(engine, rows, columns, kWorthWaking, [&](Index row, Index column, Index n) {
     const Index first = row * columns + column;
     if (gate[row] == T(0)) {
       std::fill_n(y + first, n, T(0));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/engine.h"
 #include "kernels/cpu/fast_math.h"
 
 namespace sparknet::kernels::cpu {
@@ -33,7 +34,7 @@ Index map_worth(MapKind kind) {
     case MapKind::Affine:
     case MapKind::Clip:
     case MapKind::Constant:
-    case MapKind::Step: return 32 * 1024;
+    case MapKind::Step: return kWorthWaking;
     default: return 4096;
   }
 }

@@ -6,15 +6,13 @@
 namespace sparknet::kernels::cpu {
 namespace {
 
-/// Elements below which waking the crew costs more than it saves.
-constexpr Index kWorth = 32 * 1024;
 /// Up to this width neighbouring channels are worked on together, a block of so many elements at a time: the vectors
 /// lie across them.
 constexpr Index kNarrow = 16, kBlock = 256;
 constexpr Index kChannelUnit = 16;
 
 Index worth_of(Index elements) {
-  return 1 + kWorth / std::max<Index>(1, elements);
+  return 1 + kWorthWaking / std::max<Index>(1, elements);
 }
 
 template <class T>
@@ -212,7 +210,7 @@ class LayerNormPlan final : public LayerNorm {
       : team_(engine.team),
         hot_(table<T>(engine)),
         shape_(shape),
-        workers_(shape.rows * shape.size < kWorth ? 1 : engine.team.size()) {}
+        workers_(shape.rows * shape.size < kWorthWaking ? 1 : engine.team.size()) {}
 
   std::size_t state_bytes() const override { return static_cast<std::size_t>(shape_.rows) * sizeof(RowState); }
   std::size_t scratch_bytes() const override {

@@ -6,9 +6,6 @@
 namespace sparknet::kernels::cpu {
 namespace {
 
-/// Elements below which waking the crew costs more than it saves.
-constexpr Index kWorth = 32 * 1024;
-
 /// The sum of f over n numbers, in double: of every so many numbers one partial sum each, so that they do not wait for
 /// one another.
 template <class T, class F>
@@ -43,8 +40,8 @@ double sum(ReduceOp op, Index n, const T* x) {
 template <class T>
 void reduce(Engine& engine, ReduceOp op, Index outer, Index inner, double scale, const T* x, T* y, double* partial) {
   const int threads = engine.team.size();
-  if (outer >= threads || inner < kWorth) {
-    for_ranges(engine.team, outer, 1, 1 + kWorth / std::max<Index>(1, inner), [&](Index begin, Index end) {
+  if (outer >= threads || inner < kWorthWaking) {
+    for_ranges(engine.team, outer, 1, 1 + kWorthWaking / std::max<Index>(1, inner), [&](Index begin, Index end) {
       for (Index o = begin; o < end; ++o) y[o] = static_cast<T>(scale * sum(op, inner, x + o * inner));
     });
     return;
@@ -64,7 +61,7 @@ template <class T>
 void reduce_backward(
     Engine& engine, ReduceOp op, Index outer, Index inner, double scale, const T* x, const T* dy, T* dx) {
   constexpr Index kUnit = 64 / static_cast<Index>(sizeof(T));
-  for_ranges(engine.team, outer * inner, kUnit, kWorth, [&](Index begin, Index end) {
+  for_ranges(engine.team, outer * inner, kUnit, kWorthWaking, [&](Index begin, Index end) {
     while (begin < end) {
       const Index row = begin / inner, stop = std::min(end, (row + 1) * inner);
       const T slope = static_cast<T>(scale * static_cast<double>(dy[row]));
