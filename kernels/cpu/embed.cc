@@ -5,6 +5,7 @@
 #include "kernels/cpu/labels.h"
 
 namespace sparknet::kernels::cpu {
+
 template <class T>
 Index embed(Engine& engine, const EmbedShape& shape, const T* indices, const T* weights, const T* bias, T* y) {
   const Index n = shape.num_output;

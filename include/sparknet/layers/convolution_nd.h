@@ -45,10 +45,10 @@ struct ConvolutionNdOptions {
 };
 
 /// ConvolutionLayer for any number of spatial axes: signals, images, volumes. Caffe's Convolution with as many numbers
-/// in kernel_size as there are spatial axes. (ConvolutionLayer has two or one, so that the compiler counts the numbers
-/// of an image's kernel; over two axes both run the same.) [N, C, D, ...] -> [N, num_output, (D + 2 pad - dilation
-/// (kernel - 1) - 1) / stride + 1, ...], rounded down. Parameters: "weights" [num_output, C / group, kernel...] and,
-/// with `bias`, "bias" [num_output].
+/// in kernel_size as there are spatial axes. (ConvolutionLayer has one or two, so that the compiler counts those of an
+/// image; over two axes both run the same.)
+/// [N, C, D, ...] -> [N, num_output, (D + 2 pad - dilation (kernel - 1) - 1) / stride + 1, ...], rounded down.
+/// Parameters: "weights" [num_output, C / group, kernel...] and, with `bias`, "bias" [num_output].
 ///
 ///     ConvolutionNdLayer{"conv1", {"volume"}, {.kernel = {3, 3, 3}, .num_output = 16, .pad = {1}}}
 struct ConvolutionNdLayer {
