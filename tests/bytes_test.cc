@@ -24,6 +24,17 @@ std::uint32_t crc32_of(std::string_view text) {
 
 }  // namespace
 
+TEST_CASE("shapes that a tensor may have") {
+  constexpr sparknet::Dim most = sparknet::Dim{1} << 59;
+  CHECK(is_possible({}));
+  CHECK(is_possible({0, 3}));
+  CHECK(is_possible({most, 1}));
+  CHECK_FALSE(is_possible({most, 2}));
+  CHECK_FALSE(is_possible({2, -1}));
+  CHECK_FALSE(is_possible({0, most, most}));
+  CHECK_FALSE(is_possible({most, most, 0}));
+}
+
 TEST_CASE("crc32 of known texts") {
   CHECK(crc32_of("") == 0);
   CHECK(crc32_of("a") == 0xE8B7BE43);

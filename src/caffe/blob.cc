@@ -7,6 +7,7 @@
 #include <span>
 
 #include "src/caffe/blob_proto.h"
+#include "src/io/bytes.h"
 
 namespace sparknet::caffe {
 namespace {
@@ -29,10 +30,8 @@ Tensor blob_tensor(
       refuse(fmt::format("has {} dimensions, and a tensor has at most {}", dims.size(), Shape::max_rank));
     for (const Dim dim : dims) shape.push_back(dim);
   }
-  Dim count = 1;
-  for (const Dim dim : shape)
-    if (dim < 0 || __builtin_mul_overflow(count, dim, &count))
-      refuse(fmt::format("has the impossible shape {}", to_string(shape)));
+  if (!detail::is_possible(shape)) refuse(fmt::format("has the impossible shape {}", to_string(shape)));
+  const Dim count = shape.count();
   const bool doubles = blob.double_data_size() > 0;
   if (const Dim found = doubles ? blob.double_data_size() : blob.data_size(); found != count)
     refuse(fmt::format("has shape {}, which is {} numbers, and {} are there", to_string(shape), count, found));

@@ -4,6 +4,7 @@
 
 #include "sparknet/error.h"
 #include "src/io/atomic_file.h"
+#include "src/io/bytes.h"
 
 #ifdef SPARKNET_WITH_HDF5
 
@@ -193,12 +194,8 @@ Hdf5Reader::Info Hdf5Reader::info(const std::string& path, const Hdf5Handle& dat
     fail(path, fmt::format("has {} dimensions, and a tensor has at most {}", rank, Shape::max_rank));
   std::array<hsize_t, Shape::max_rank> dims{};
   if (H5Sget_simple_extent_dims(space.id(), dims.data(), nullptr) < 0) fail(path, last_error());
-  Dim count = 1;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(rank); ++i) {
-    const Dim dim = static_cast<Dim>(dims[i]);
-    if (dim < 0 || __builtin_mul_overflow(count, std::max<Dim>(dim, 1), &count)) fail(path, "has an impossible shape");
-    info.shape.push_back(dim);
-  }
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rank); ++i) info.shape.push_back(static_cast<Dim>(dims[i]));
+  if (!detail::is_possible(info.shape)) fail(path, "has an impossible shape");
   return info;
 }
 

@@ -1,6 +1,8 @@
 #include "src/io/bytes.h"
 
+#include <algorithm>
 #include <array>
+#include <limits>
 
 namespace sparknet::detail {
 namespace {
@@ -22,6 +24,15 @@ constexpr std::array<std::array<std::uint32_t, 256>, slice> make_tables() {
 }
 
 }  // namespace
+
+bool is_possible(const Shape& shape) {
+  Dim limit = std::numeric_limits<Dim>::max() / 8;
+  for (const Dim dim : shape) {
+    if (dim < 0) return false;
+    limit /= std::max<Dim>(dim, 1);
+  }
+  return limit > 0;
+}
 
 std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before) {
   static constexpr std::array<std::array<std::uint32_t, 256>, slice> tables = make_tables();

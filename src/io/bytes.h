@@ -10,11 +10,16 @@
 #include <vector>
 
 #include "sparknet/error.h"
+#include "sparknet/shape.h"
 
 namespace sparknet::detail {
 
 /// The CRC-32 of IEEE 802.3 (zlib's), of bytes that follow others whose checksum is `before`.
 std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before = 0);
+
+/// Whether a tensor of any type may have the shape, which a file says: none of its dimensions is negative, and 63 bits
+/// count its bytes even where its zeros are ones.
+bool is_possible(const Shape& shape);
 
 /// Appends values to a buffer in the machine's byte order, which is little-endian wherever sparknet runs.
 class ByteWriter {

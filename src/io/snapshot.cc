@@ -82,17 +82,13 @@ std::vector<ParamInfo> read_layout(ByteReader& in, Dim& end) {
     info.name = in.text("a parameter's name");
     const auto rank = in.number<std::uint32_t>("a shape");
     if (rank > Shape::max_rank) in.fail("a parameter has " + std::to_string(rank) + " dimensions");
-    Dim count = 1;
-    for (std::uint32_t d = 0; d < rank; ++d) {
-      const auto dim = in.number<std::int64_t>("a shape");
-      if (dim < 0 || __builtin_mul_overflow(count, dim, &count)) in.fail("a parameter has an impossible shape");
-      info.shape.push_back(dim);
-    }
+    for (std::uint32_t d = 0; d < rank; ++d) info.shape.push_back(in.number<std::int64_t>("a shape"));
+    if (!is_possible(info.shape)) in.fail("a parameter has an impossible shape");
     info.offset = end;
     info.lr_mult = in.number<double>("a multiplier");
     info.decay_mult = in.number<double>("a multiplier");
     if (!std::isfinite(info.lr_mult) || !std::isfinite(info.decay_mult)) in.fail("a multiplier is not finite");
-    if (__builtin_add_overflow(end, count, &end)) in.fail("a parameter has an impossible shape");
+    if (__builtin_add_overflow(end, info.shape.count(), &end)) in.fail("a parameter has an impossible shape");
     layout.push_back(std::move(info));
   }
   return layout;

@@ -62,7 +62,12 @@ TEST_CASE("a blob whose numbers do not go with its shape") {
   blob.mutable_shape()->add_dim(8);
   write_message(dir / "x", blob);
   CHECK(trouble(dir / "x") == ": the blob has the impossible shape [4611686018427387904, 8]");
-  for (int i = 0; i < 11; ++i) blob.mutable_shape()->add_dim(1);
+  blob.mutable_shape()->set_dim(1, 0);  // no number, and too many for the strides
+  blob.mutable_shape()->add_dim(16);
+  blob.clear_data();
+  write_message(dir / "x", blob);
+  CHECK(trouble(dir / "x") == ": the blob has the impossible shape [4611686018427387904, 0, 16]");
+  for (int i = 0; i < 10; ++i) blob.mutable_shape()->add_dim(1);
   write_message(dir / "x", blob);
   CHECK(trouble(dir / "x") == ": the blob has 13 dimensions, and a tensor has at most 12");
   CHECK(trouble(dir / "y") == ": there is no such file");
