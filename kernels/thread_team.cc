@@ -1,37 +1,17 @@
 #include "kernels/thread_team.h"
 
-#include <chrono>
+#include <sched.h>
+
+#include <algorithm>
 #include <stdexcept>
 
 namespace sparknet::kernels {
-namespace {
 
-// About as long as a sleeping thread needs to wake up: waiting longer awake costs more than it saves.
-constexpr std::chrono::microseconds kSpin{20};
-
-void relax() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#endif
+int usable_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
-
-template <class Ready>
-bool spin_until(Ready ready) {
-  for (int i = 0; i < 64; ++i) {
-    if (ready()) return true;
-    relax();
-  }
-  const auto end = std::chrono::steady_clock::now() + kSpin;
-  do {
-    for (int i = 0; i < 16; ++i) {
-      if (ready()) return true;
-      relax();
-    }
-  } while (std::chrono::steady_clock::now() < end);
-  return ready();
-}
-
-}  // namespace
 
 ThreadTeam::ThreadTeam(int threads) {
   if (threads < 1) throw std::invalid_argument("a thread team needs at least one thread");

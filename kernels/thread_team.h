@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -22,6 +23,31 @@ inline Share share(std::int64_t n, int parts, int part) {
   const std::int64_t each = n / parts, more = n % parts;
   const std::int64_t begin = part * each + (part < more ? part : more);
   return {begin, begin + each + (part < more ? 1 : 0)};
+}
+
+/// The cores this process may use, which is less than the machine has in a container or under taskset.
+int usable_cores();
+
+/// Looks for as long as a sleeping thread needs to wake up, as to wait longer awake costs more than it saves; whether
+/// it became true.
+template <class Ready>
+bool spin_until(Ready ready) {
+  constexpr std::chrono::microseconds kSpin{20};
+  const auto look = [&](int times) {
+    for (; times > 0; --times) {
+      if (ready()) return true;
+#if defined(__x86_64__) || defined(__i386__)
+      __builtin_ia32_pause();
+#endif
+    }
+    return false;
+  };
+  if (look(64)) return true;
+  const auto end = std::chrono::steady_clock::now() + kSpin;
+  do {
+    if (look(16)) return true;
+  } while (std::chrono::steady_clock::now() < end);
+  return ready();
 }
 
 /// A crew of threads that do one job at a time together with the thread that asks for it.

@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "kernels/thread_team.h"
 #include "sparknet/distributed/communicator.h"
 #include "sparknet/error.h"
 #include "src/distributed/agreement.h"
@@ -54,13 +55,9 @@ class Meeting {
     // The others are on their way, and to sleep costs more than to sum a small net.
     const bool have_processors = present_.size() <= processors_;
     lock.unlock();
-    for (int looks = have_processors ? 2000 : 50; looks > 0; --looks) {
-      if (turn_ != turn) return;
-      if (have_processors)
-        relax();
-      else
-        std::this_thread::yield();
-    }
+    const auto all_came = [&] { return turn_ != turn; };
+    if (have_processors && kernels::spin_until(all_came)) return;
+    for (int looks = have_processors ? 0 : 50; looks > 0 && !all_came(); --looks) std::this_thread::yield();
     lock.lock();
     changed_.wait(lock, [&] { return turn_ != turn || somebody_left_; });
     if (turn_ == turn) fail();
@@ -141,15 +138,7 @@ class Meeting {
 
   static std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
 
-  static void relax() {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
-  }
-
-  bool is_present(int rank) const {
-    return std::find(present_.begin(), present_.end(), rank) != present_.end();
-  }
+  bool is_present(int rank) const { return std::find(present_.begin(), present_.end(), rank) != present_.end(); }
 
   void check(int rank) const {
     if (!is_present(rank))
@@ -227,7 +216,7 @@ class Meeting {
   std::size_t waiting_ = 0;
   std::atomic<std::uint64_t> turn_ = 0;
   std::uint64_t barriers_ = 0;
-  const unsigned processors_ = std::thread::hardware_concurrency();
+  const std::size_t processors_ = static_cast<std::size_t>(kernels::usable_cores());
   std::optional<Clock::time_point> deadline_;
   std::vector<int> errors_;
   bool somebody_left_ = false, broken_ = false;

@@ -1,23 +1,15 @@
 #include <fmt/format.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cmath>
 #include <new>
-#include <thread>
 
+#include "kernels/thread_team.h"
 #include "src/layer_error.h"
 #include "src/net/plan.h"
 
 namespace sparknet {
 namespace {
-
-/// The cores this process may use, which is less than the machine has in a container or under taskset.
-int usable_cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
 
 std::shared_ptr<void> allocate(const std::shared_ptr<kernels::Backend>& backend, std::size_t bytes, const char* what) {
   try {
@@ -49,7 +41,7 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options, const Plan* owner)
         param.name);
   if (options.threads < 0)
     throw NetError(fmt::format("net \"{}\": {} threads cannot run it", param.name, options.threads), param.name);
-  if (options.threads == 0) options.threads = usable_cores();
+  if (options.threads == 0) options.threads = kernels::usable_cores();
 
   connect();
   open_feeds();

@@ -8,7 +8,8 @@ namespace sparknet {
 /// options would compute it from, plus a bias for each output. Also called transposed convolution. Caffe's
 /// Deconvolution; the options are those of ConvolutionLayer.
 /// [N, C, H, W] -> [N, num_output, stride (H - 1) + dilation (kernel - 1) + 1 - 2 pad, ...].
-/// Parameters: "weights" [C, num_output / group, kernel.h, kernel.w] and, with `bias`, "bias" [num_output].
+/// Over other than two spatial axes as ConvolutionLayer.
+/// Parameters: "weights" [C, num_output / group, kernel...] and, with `bias`, "bias" [num_output].
 ///
 /// Scores made twice as large by bilinear interpolation, class by class:
 ///
