@@ -54,7 +54,7 @@ TEST_CASE("a mean is the ordered sum and one quotient, to the bit") {
   const std::vector<std::vector<double>> scales =
       {{1}, {1, 1}, {0.3, 1}, {1, 0}, {0, 0, 0}, {1, 1, 1}, {0, 0.7, 1}, {1, 1, 1, 1}, {0.1, 0.2, 0, 0.3, 0.4, 1, 1}};
   for (const std::vector<double>& of : scales)
-    for (const double divisor : {1.0, 2.0, 3.0, 4.0, 0.125, 1.7, 0x1p127, 0x1p-127}) {
+    for (const double divisor : {1.0, 2.0, 3.0, 4.0, 0.125, 1.7, 0x1p127, 0x1p-127, 0x1p-140}) {
       CAPTURE(of.size());
       CAPTURE(divisor);
       compare<float>(DType::F32, of.size(), of, divisor);
