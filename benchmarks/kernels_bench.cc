@@ -284,7 +284,9 @@ void add_elementwise_calls(const std::string& size, Index count) {
     backend.axpy(DType::F32, n, 1e-9, a, b);
   });
   add_elementwise("sum_squares/" + size, count, 1, [](Backend& backend, Index n, float* a, float*, float*) {
-    benchmark::DoNotOptimize(backend.sum_squares(DType::F32, n, a));
+    double squares = 0;
+    backend.add_squares(DType::F32, n, a, &squares);
+    benchmark::DoNotOptimize(squares);
   });
   add_elementwise("sgd/" + size, count, 5, [](Backend& backend, Index n, float* a, float* b, float* c) {
     UpdatePass pass{.count = n, .weights = a, .gradient = b, .history = c};

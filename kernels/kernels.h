@@ -174,14 +174,12 @@ struct SoftmaxShape {
   Index outer, classes, inner = 1;
 };
 
-struct LossResult {
-  /// Over the examples that count; of -log p(label) for softmax_loss.
+/// What a loss leaves for its backward pass.
+struct LossState {
+  /// Over the examples that count.
   double sum = 0;
   /// How many examples count: all, less those with the ignored label.
   Index valid = 0;
-  /// The first example (0 <= i < outer * inner) whose label is no integer in [0, classes), or -1; then nothing else
-  /// holds. For Contrastive and ContrastiveSquares only NaN is no label, and for SigmoidCrossEntropy all are good.
-  Index bad_label = -1;
 };
 
 /// Losses of an array x[outer][classes][inner] and a label for each [outer][inner].
@@ -190,6 +188,8 @@ enum class LossKind : std::uint8_t {
   // belong together: |x|^2 where it is not 0, and otherwise
   Contrastive,         // max(margin - |x|, 0)^2, where the gradient is divided by |x| + 1e-4 instead of |x|
   ContrastiveSquares,  // max(margin - |x|^2, 0)
+  // x is the difference of two arrays, and there are no labels: x^2 / 2.
+  Euclidean,
   // The sum over the classes of m = max(1 - x, 0) for the label's, max(1 + x, 0) for the others; or of m^2.
   Hinge,
   HingeSquares,
@@ -200,8 +200,9 @@ enum class LossKind : std::uint8_t {
   // x and labels, which are targets here, have the same size: log(1 + e^x) - target * x. A target is ignored by its
   // whole part.
   SigmoidCrossEntropy,
-  // x is softmax(scores), of which the gradient is taken: -log(x[label]), where every class is the label by
-  // smoothing / classes and the label itself by 1 - smoothing more.
+  // x is softmax(scores), of which the gradient is taken: -log(x[label])
+  Softmax,
+  // The same, where every class is the label by smoothing / classes and the label itself by 1 - smoothing more.
   SmoothSoftmax,
 };
 
@@ -213,7 +214,9 @@ struct LossPass {
   SoftmaxShape shape = {};
   const void* x = nullptr;
   const void* labels = nullptr;
-  /// Labels of this value do not count; not for Contrastive and ContrastiveSquares.
+  /// What the sum is divided by; 0 stands for the number of examples that count, or 1 where none does.
+  double divisor = 1;
+  /// Labels of this value do not count; not for Contrastive, ContrastiveSquares and Euclidean.
   bool has_ignore = false;
   Index ignore = 0;
   /// Infogain: [classes][classes].
@@ -223,6 +226,34 @@ struct LossPass {
   double smoothing = 0;
   /// Contrastive and ContrastiveSquares.
   double margin = 0;
+};
+
+/// The share of examples whose label is among the top_k classes with the best scores, where classes with an equal score
+/// come before the label's; NaN is no score worse than another.
+struct AccuracyPass {
+  SoftmaxShape shape;
+  const void* scores = nullptr;
+  const void* labels = nullptr;
+  bool has_ignore = false;
+  Index ignore = 0;
+  Index top_k = 1;
+  /// One number, 0 where no example counts, and, unless null, one for the examples of each class.
+  void* share = nullptr;
+  void* class_shares = nullptr;
+  /// accuracy_scratch() numbers that mean nothing before and after.
+  Index* scratch = nullptr;
+};
+constexpr Index accuracy_scratch(const SoftmaxShape& shape) {
+  return 2 * (1 + shape.classes);
+}
+
+/// The places of the top_k largest of `count` numbers that are `inner` apart, x[outer][count][inner], largest first; of
+/// equal ones the last is first, and NaN is larger than everything.
+struct ArgMaxShape {
+  Index outer, count, inner, top_k;
+  /// Values: y[outer][top_k][inner] is the numbers instead of their places. Pairs: y[outer][2][top_k] is both, and
+  /// inner is 1.
+  enum class Top : std::uint8_t { Places, Values, Pairs } top = Top::Places;
 };
 
 enum class EltwiseOp : std::uint8_t { Sum, Product, Max };
@@ -455,15 +486,59 @@ struct UpdatePass {
   /// Null where the rule has but one.
   void* history2 = nullptr;
   double rate = 0, decay = 0, gradient_scale = 1;
+  /// A factor of gradient_scale that lies with the weights; null: 1.
+  const double* gradient_factor = nullptr;
+  /// Where this is not -1 nothing is updated; null: everything is.
+  const Index* veto = nullptr;
   bool l1 = false;
   double momentum = 0, gain = 0, momentum2 = 0, gain2 = 0, delta = 0, shrink = 0;
 };
 
+/// A way for blocks of one size from the host into a backend's memory, while that works on what came before.
+class Upload {
+ public:
+  virtual ~Upload() = default;
+  /// Host memory to be filled; waits until an earlier block has left it.
+  virtual void* buffer() = 0;
+  /// What is in the buffer is at `to` for all work that is asked for from now on, unless *veto is not -1 by then.
+  virtual void send(void* to, const Index* veto) = 0;
+};
+
+/// A way for blocks of one size back to the host.
+class Download {
+ public:
+  virtual ~Download() = default;
+  /// Takes what is at `from` after all work that was asked for. At most `depth` blocks may be on their way.
+  virtual void start(const void* from) = 0;
+  /// The block that was started first of those on their way, valid until `depth` more were started. Waits for it, and
+  /// throws what went wrong before it.
+  virtual const void* finish() = 0;
+};
+
 /// A place where nets run: it holds memory, makes plans and does the element-wise work. One for each net; calls on one
-/// backend are made from one thread at a time, and two backends do not disturb each other.
+/// backend are made from one thread at a time, and two backends do not disturb each other. All pointers are into the
+/// backend's memory, `state` and `verdict` too, unless it says that they are the host's. Work is done in the order in
+/// which it is asked for; on a device that is not the host, some time after the call returned.
 class Backend {
  public:
   virtual ~Backend() = default;
+
+  /// Whether the memory is the host's, and work is done when a call returns.
+  virtual bool on_host() const = 0;
+  /// Copies to the host, when all work that was asked for is done. Throws what went wrong in it.
+  virtual void read(void* host, const void* memory, std::size_t bytes) = 0;
+  /// Copies from the host, whose memory may change afterwards.
+  virtual void write(void* memory, const void* host, std::size_t bytes) = 0;
+  virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void wait() = 0;
+  virtual std::unique_ptr<Upload> upload(std::size_t bytes) = 0;
+  virtual std::unique_ptr<Download> download(std::size_t bytes, int depth) = 0;
+  /// Between the two calls the same work is asked for every time, but for numbers: random words, and the scalars of
+  /// updates. A backend may record it once and then repeat it as a whole.
+  virtual void begin_step() {}
+  virtual void end_step() {}
+  /// Instead of end_step, where an exception ended the step.
+  virtual void abandon_step() {}
 
   /// How many threads share the work; 1 on a device that is no CPU.
   virtual int threads() const = 0;
@@ -506,18 +581,17 @@ class Backend {
 
   virtual void softmax(DType, const SoftmaxShape&, const void* x, void* y) = 0;
   virtual void softmax_backward(DType, const SoftmaxShape&, const void* y, const void* dy, void* dx) = 0;
-  /// `labels` are outer * inner numbers of the same DType. `ignore` is counted out where `has_ignore`.
-  virtual LossResult softmax_loss(
-      DType, const SoftmaxShape&, const void* prob, const void* labels, bool has_ignore, Index ignore) = 0;
-  /// dx = (prob - onehot(label)) * scale, and 0 for ignored examples.
-  virtual void softmax_loss_backward(
-      DType, const SoftmaxShape&, const void* prob, const void* labels, bool has_ignore, Index ignore, double scale,
-      void* dx) = 0;
 
-  /// Of each thread's examples, and then the sum of those.
-  virtual LossResult loss(DType, const LossPass&) = 0;
-  /// dx = scale * the gradient of the sum, and 0 where a label is ignored.
-  virtual void loss_backward(DType, const LossPass&, double scale, void* dx) = 0;
+  /// *y = the sum of the losses, divided. The first example (0 <= i < outer * inner) whose label is no integer in
+  /// [0, classes), or -1, goes to `verdict`: where it is not -1 nothing else holds. For Contrastive and
+  /// ContrastiveSquares only NaN is no label, and for SigmoidCrossEntropy and Euclidean all are good.
+  virtual void loss(DType, const LossPass&, void* y, LossState* state, Index* verdict) = 0;
+  /// dx = factor * *dy * the gradient of the loss, and 0 where a label is ignored.
+  virtual void loss_backward(
+      DType, const LossPass&, double factor, const void* dy, const LossState* state, void* dx) = 0;
+
+  virtual void accuracy(DType, const AccuracyPass&, Index* verdict) = 0;
+  virtual void arg_max(DType, const ArgMaxShape&, const void* x, void* y) = 0;
 
   /// y = op over `inputs` arrays; `coeff` (one for each input) is read for Sum only.
   virtual void eltwise(
@@ -546,12 +620,26 @@ class Backend {
       DType, ReduceOp op, Index outer, Index inner, double scale, const void* x, const void* dy, void* dx) = 0;
 
   /// y[i] = weights[indices[i]] + bias, row by row. The indices are numbers of the same DType; `bias` may be null.
-  /// Returns the first i whose index is no integer in [0, input_dim), or -1; then nothing else holds.
-  virtual Index embed(
-      DType, const EmbedShape&, const void* indices, const void* weights, const void* bias, void* y) = 0;
+  /// The first i whose index is no integer in [0, input_dim), or -1, goes to `verdict`: where it is not -1 nothing else
+  /// holds.
+  virtual void embed(
+      DType, const EmbedShape&, const void* indices, const void* weights, const void* bias, void* y,
+      Index* verdict) = 0;
   /// `dweights` and `dbias` may be null. The indices are good.
   virtual void embed_backward(
       DType, const EmbedShape&, const void* indices, const void* dy, void* dweights, void* dbias, bool accumulate) = 0;
+
+  /// places[i] = indices[i], which are numbers of the DType. The verdict is as for embed, with `limit` for input_dim.
+  virtual void read_places(DType, Index count, Index limit, const void* indices, Index* places, Index* verdict) = 0;
+  /// The items whose selector is not 0, in order: places[i] is the i-th of them, and -1 behind the last; where[i] is
+  /// the place that item i got, or -1; *kept is their number, as a number of the DType, and may be null.
+  virtual void select(DType, Index items, const void* selector, Index* places, Index* where, void* kept) = 0;
+  /// Row i of `to` = row places[i] of `from`, and `pad` where that is -1.
+  virtual void gather_rows(
+      DType, Index rows, Index columns, const Index* places, const void* from, double pad, void* to) = 0;
+  /// Row r of `to` = the sum of the rows i of `from` whose places[i] is r, in their order.
+  virtual void scatter_rows(
+      DType, Index count, Index columns, const Index* places, const void* from, Index rows, void* to) = 0;
 
   virtual void lstm(DType, const LstmShape&, const LstmForward&) = 0;
   virtual void lstm_backward(DType, const LstmShape&, const LstmBackward&) = 0;
@@ -565,8 +653,14 @@ class Backend {
 
   /// y += a * x
   virtual void axpy(DType, Index count, double a, const void* x, void* y) = 0;
-  /// The sum of squares, accumulated in double.
-  virtual double sum_squares(DType, Index count, const void* x) = 0;
+  /// *total += factor * the sum of x, added up in double.
+  virtual void add_sum(DType, Index count, double factor, const void* x, double* total) = 0;
+  /// *total += the sum of squares, added up in double.
+  virtual void add_squares(DType, Index count, const void* x, double* total) = 0;
+  /// Scales the sum of squares of a vector to *squares = limit / its length where that is more than `limit`, else 1.
+  virtual void clip_factor(double limit, double* squares) = 0;
+  /// Where *veto is -1: the number of the first of the verdicts that is not -1, or -1.
+  virtual void veto(int count, const Index* verdicts, Index* veto) = 0;
   virtual void update(DType, const UpdatePass&) = 0;
 };
 

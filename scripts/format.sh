@@ -3,7 +3,7 @@
 set -euo pipefail
 exec </dev/null
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-sources() { find include src kernels tests benchmarks examples \( -name "*.h" -o -name "*.cc" -o -name "*.inc" \) -print0; }
+sources() { find include src kernels tests benchmarks examples \( -name "*.h" -o -name "*.cc" -o -name "*.cu" -o -name "*.inc" \) -print0; }
 if [[ ${1:-} != --check ]]; then
   sources | xargs -0 clang-format -i
   exit

@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/module.h"
 #include "sparknet/error.h"
+#include "src/cuda.h"
 
 namespace sparknet {
 namespace {
@@ -73,10 +74,8 @@ std::string version_text(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
 
-}  // namespace
-
-std::vector<CudaDevice> cuda_devices() {
-  const Module& cuda = module();
+/// How many GPUs there are, one at least.
+int count_devices(const Module& cuda) {
   int count = 0;
   const char* const wrong = cuda.count_devices(&count);
   if (cuda.driver_version == 0) throw DeviceError("there is no NVIDIA driver, so no GPU can be used");
@@ -87,6 +86,14 @@ std::vector<CudaDevice> cuda_devices() {
         version_text(cuda.driver_version),
         version_text(cuda.runtime_version)));
   if (count == 0) throw DeviceError("there is an NVIDIA driver and no GPU");
+  return count;
+}
+
+}  // namespace
+
+std::vector<CudaDevice> cuda_devices() {
+  const Module& cuda = module();
+  const int count = count_devices(cuda);
   std::vector<CudaDevice> devices;
   for (int index = 0; index < count; ++index) {
     kernels::cuda::DeviceInfo info{};
@@ -103,6 +110,23 @@ std::vector<CudaDevice> cuda_devices() {
          info.free_bytes});
   }
   return devices;
+}
+
+std::shared_ptr<kernels::Backend> make_cuda_backend(const kernels::cuda::BackendOptions& options) {
+  const Module& cuda = module();
+  const int count = count_devices(cuda);
+  if (options.device < 0 || options.device >= count)
+    throw DeviceError(fmt::format("this machine has {} GPU{}, numbered from 0", count, count == 1 ? "" : "s"));
+  kernels::Backend* made = nullptr;
+  if (const char* why = cuda.make_backend(&options, &made)) throw DeviceError(why);
+  return std::shared_ptr<kernels::Backend>(made);
+}
+
+std::shared_ptr<void> make_shared_memory(std::size_t bytes) {
+  const Module& cuda = module();
+  void* memory = nullptr;
+  if (const char* why = cuda.allocate_shared(bytes, &memory)) throw DeviceError(why);
+  return {memory, cuda.release_shared};
 }
 
 }  // namespace sparknet

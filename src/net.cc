@@ -11,22 +11,11 @@
 namespace sparknet {
 namespace {
 
-template <class F>
-void for_elements(Tensor& tensor, F&& f) {
-  if (tensor.dtype() == DType::F64)
-    for (double& x : tensor.span<double>()) f(x);
-  else
-    for (float& x : tensor.span<float>()) f(x);
+void map(kernels::Backend& backend, const kernels::Map& map, Tensor& tensor) {
+  backend.map(tensor.dtype(), map, tensor.count(), tensor.raw(), tensor.raw());
 }
-
-double sum(Tensor& tensor) {
-  double all = 0;
-  for_elements(tensor, [&](double x) { all += x; });
-  return all;
-}
-
-void add(double value, Tensor& tensor) {
-  for_elements(tensor, [&]<class T>(T& x) { x = static_cast<T>(x + value); });
+void fill(kernels::Backend& backend, double value, Tensor& tensor) {
+  map(backend, {.kind = kernels::MapKind::Constant, .a = value}, tensor);
 }
 
 }  // namespace
@@ -152,37 +141,117 @@ void Net::set_input(std::string_view name, const Tensor& value) {
           blob.shape[0]);
     throw NetError(why, plan_->param.name, layer.name(), layer.where());
   }
-  blob.data.copy_from(value.dtype() == blob.data.dtype() ? value : value.cast(blob.data.dtype()));
+  plan_->copy_in(value, blob.data);
   for (std::size_t i = 0; i < plan_->inputs.size(); ++i)
     if (plan_->inputs[i] == index) plan_->input_given[i] = true;
 }
 
 double Net::forward() {
-  Plan& plan = *plan_;
-  if (plan.feed)
-    plan.feed->next(plan.input_tensors);
+  plan_->take_inputs();
+  while (plan_->unread_reports > 0) plan_->finish_forward();
+  plan_->run_forward();
+  plan_->start_report();
+  return plan_->finish_forward();
+}
+
+void Net::Plan::take_inputs() {
+  if (feed)
+    inlet.take(*feed, veto());
   else
-    plan.require_inputs();
-  for (Plan::OwnFeed& own : plan.own_feeds) own.feed->next(own.tops);
-  if (plan.options.phase == Phase::Train) ++plan.passes;
-  double loss = 0;
+    require_inputs();
+  for (OwnFeed& own : own_feeds) own.inlet.take(*own.feed, veto());
+}
+
+void Net::Plan::run_forward() {
+  const bool on_host = backend->on_host();
+  auto* const report = static_cast<Report*>(report_block.get());
+  if (options.phase == Phase::Train) ++passes;
+  backend->map(DType::F64, {.kind = kernels::MapKind::Constant}, 1, &report->loss, &report->loss);
   std::size_t i = 0;
   try {
-    for (; i < plan.nodes.size(); ++i) {
-      Plan::Node& node = plan.nodes[i];
+    for (; i < nodes.size(); ++i) {
+      Node& node = nodes[i];
       if (node.layer && !node.fused) {
-        node.io.step_sequence = std::uint64_t{i + 1} << 40 | plan.passes;
+        node.io.step_sequence = std::uint64_t{i + 1} << 40 | passes;
         node.layer->forward(node.io);
+        if (on_host && node.verdict != none && *node.io.verdict() >= 0) node.layer->refuse(node.io, *node.io.verdict());
         for (std::size_t t = 0; t < node.loss_weights.size(); ++t)
-          if (node.loss_weights[t] != 0) loss += node.loss_weights[t] * sum(node.io.tops[t]);
+          if (node.loss_weights[t] != 0)
+            backend->add_sum(
+                options.dtype,
+                node.io.tops[t].count(),
+                node.loss_weights[t],
+                node.io.tops[t].raw(),
+                &report->loss);
       }
-      plan.now = static_cast<int>(i);
-      if (plan.observer) plan.observer(node.param, false);
+      now = static_cast<int>(i);
+      if (observer) observer(node.param, false);
     }
   } catch (const BadInput& why) {
-    throw plan.error(i, why.what());
+    throw error(i, why.what());
   }
-  return loss;
+  if (!on_host && verdict_count > 0) backend->veto(static_cast<int>(verdict_count), report->verdicts(), &report->veto);
+}
+
+void Net::Plan::start_report() {
+  if (reports) reports->start(report_block.get());
+  ++unread_reports;
+}
+
+double Net::Plan::finish_forward() {
+  --unread_reports;
+  if (!reports) return static_cast<const Report*>(report_block.get())->loss;
+  const auto& report = *static_cast<const Report*>(reports->finish());
+  if (report.veto >= 0) refuse(report);
+  return report.loss;
+}
+
+void Net::Plan::refuse(const Report& report) {
+  const auto layer = static_cast<std::size_t>(report.veto);
+  const kernels::Index verdict = report.verdicts()[layer];
+  // Passes that were asked for after that one have taken no inputs and changed no parameters.
+  for (; unread_reports > 0; --unread_reports) reports->finish();
+  const kernels::Index nothing = -1;
+  backend->write(&static_cast<Report*>(report_block.get())->veto, &nothing, sizeof nothing);
+  const auto node = std::ranges::find(nodes, layer, &Node::verdict);
+  const auto index = static_cast<std::size_t>(node - nodes.begin());
+  try {
+    node->layer->refuse(node->io, verdict);
+  } catch (const BadInput& why) {
+    throw error(index, why.what());
+  }
+  throw error(index, "refuses its input");
+}
+
+Net::Plan::Inlet::Inlet(kernels::Backend& backend, std::vector<Tensor> tops) : tops_(std::move(tops)) {
+  for (std::size_t i = 0; i < tops_.size() && !backend.on_host(); ++i)
+    uploads_.push_back(backend.upload(tops_[i].bytes()));
+}
+
+void Net::Plan::Inlet::take(Feed& feed, const kernels::Index* veto) {
+  if (uploads_.empty()) return feed.next(tops_);
+  std::vector<Tensor> buffers;
+  for (std::size_t i = 0; i < tops_.size(); ++i)
+    buffers.push_back(Tensor::borrow(uploads_[i]->buffer(), tops_[i].shape(), tops_[i].dtype()));
+  feed.next(buffers);
+  for (std::size_t i = 0; i < tops_.size(); ++i) uploads_[i]->send(tops_[i].raw(), veto);
+}
+
+Tensor Net::Plan::to_host(const Tensor& tensor) const {
+  if (backend->on_host()) return tensor;
+  Tensor copy(tensor.shape(), tensor.dtype());
+  backend->read(copy.raw(), tensor.raw(), tensor.bytes());
+  return copy;
+}
+
+void Net::Plan::copy_in(const Tensor& value, Tensor& target) const {
+  const Tensor cast = value.dtype() == target.dtype() ? value : value.cast(target.dtype());
+  if (backend->on_host()) {
+    target.copy_from(cast);
+    return;
+  }
+  const Tensor dense = cast.is_contiguous() ? cast : cast.copy();
+  backend->write(target.raw(), dense.raw(), dense.bytes());
 }
 
 void Net::backward() {
@@ -201,11 +270,14 @@ void Net::backward() {
     while (i-- > 0) {
       Plan::Node& node = plan.nodes[i];
       if (node.runs_backward) {
-        for (Tensor& top : node.zero_tops) top.fill(0);
+        for (Tensor& top : node.zero_tops) fill(*plan.backend, 0, top);
         for (std::size_t t = 0; t < node.loss_weights.size(); ++t)
-          if (node.loss_weights[t] != 0) add(node.loss_weights[t], node.io.top_diffs[t]);
+          if (node.loss_weights[t] != 0)
+            map(*plan.backend,
+                {.kind = kernels::MapKind::Affine, .a = 1, .b = node.loss_weights[t]},
+                node.io.top_diffs[t]);
         if (!plan.has_gradients)
-          for (Tensor& gradient : node.zero_params) gradient.fill(0);
+          for (Tensor& gradient : node.zero_params) fill(*plan.backend, 0, gradient);
         node.io.accumulates = plan.has_gradients || node.adds_to_params;
         node.layer->backward(node.io);
         for (auto& [from, to] : node.additions)
@@ -222,7 +294,8 @@ void Net::backward() {
 
 WeightCollection Net::weights() const {
   WeightCollection weights(plan_->layout, plan_->arena_count, plan_->options.dtype);
-  for (std::size_t i = 0; i < plan_->layout->size(); ++i) weights.tensor(i).copy_from(plan_->param_tensors[i]);
+  for (std::size_t i = 0; i < plan_->layout->size(); ++i)
+    weights.tensor(i).copy_from(plan_->to_host(plan_->param_tensors[i]));
   return weights;
 }
 
@@ -253,11 +326,7 @@ void Net::set_weights(const WeightCollection& weights) {
         weights.layout().size(),
         ours.size(),
         weights.layout()[ours.size()].full_name()));
-  for (std::size_t i = 0; i < ours.size(); ++i) {
-    const Tensor value = weights.tensor(i);
-    Tensor& target = plan_->param_tensors[i];
-    target.copy_from(value.dtype() == target.dtype() ? value : value.cast(target.dtype()));
-  }
+  for (std::size_t i = 0; i < ours.size(); ++i) plan_->copy_in(weights.tensor(i), plan_->param_tensors[i]);
 }
 
 void Net::Plan::require_inputs() const {
@@ -305,7 +374,7 @@ Tensor Net::Plan::read(std::string_view name, bool diff) const {
     throw fail("shares its memory with the layer before it" + remedy);
   if (now < pieces[piece].first) throw fail(diff ? "is there after backward()" : "is there after forward()");
   if (now > pieces[piece].intact_until) throw fail("has given its memory to another" + remedy);
-  return diff ? blob.diff : blob.data;
+  return to_host(diff ? blob.diff : blob.data);
 }
 
 }  // namespace sparknet

@@ -1,6 +1,7 @@
 #include "src/solo_layer.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "src/layer_error.h"
 
@@ -33,15 +34,30 @@ std::vector<Shape> infer(const LayerParam& param, const std::vector<Shape>& bott
   }
 }
 
+Tensor make_tensor(const Shape& shape, DType dtype) {
+  const std::shared_ptr<void> memory = solo_place().allocate(detail::checked_bytes(shape, dtype));
+  return Tensor::share(memory, memory.get(), shape, dtype);
+}
+
 Tensor block(std::size_t bytes) {
-  return Tensor(Shape(std::max<std::size_t>(bytes, 1)), DType::U8);
+  return make_tensor(Shape(std::max<std::size_t>(bytes, 1)), DType::U8);
 }
 
 }  // namespace
 
+SoloPlace& solo_place() {
+  static SoloPlace place{
+      [](int threads) -> std::shared_ptr<kernels::Backend> { return kernels::make_cpu_backend(threads); },
+      [](std::size_t bytes) {
+        const auto block = std::make_shared<Tensor>(Shape(bytes), DType::U8);
+        return std::shared_ptr<void>(block, block->raw());
+      }};
+  return place;
+}
+
 SoloLayer::SoloLayer(const LayerParam& param, std::vector<Shape> bottoms, const SoloOptions& options)
     : param_(param),
-      backend_(kernels::make_cpu_backend(options.threads)),
+      backend_(solo_place().make_backend(options.threads)),
       bottom_shapes_(std::move(bottoms)),
       top_shapes_(infer(param, bottom_shapes_)),
       layer_(param.make()) {
@@ -51,26 +67,28 @@ SoloLayer::SoloLayer(const LayerParam& param, std::vector<Shape> bottoms, const 
   layer_->setup(*setup_);
   scratch_ = block(setup_->scratch_bytes);
   state_ = block(setup_->state_bytes);
+  verdict_ = block(sizeof(std::int64_t));
 
   const bool in_place = options.in_place && setup_->can_run_in_place, trains = options.phase == Phase::Train;
   for (std::size_t i = 0; i < bottom_shapes_.size(); ++i) {
     const bool dead = std::ranges::count(setup_->dead_bottoms, i) != 0;
-    io_.bottoms.emplace_back(bottom_shapes_[i], options.dtype);
-    io_.bottom_diffs.push_back(dead || !trains ? Tensor() : Tensor(bottom_shapes_[i], options.dtype));
+    io_.bottoms.push_back(make_tensor(bottom_shapes_[i], options.dtype));
+    io_.bottom_diffs.push_back(dead || !trains ? Tensor() : make_tensor(bottom_shapes_[i], options.dtype));
   }
   for (std::size_t i = 0; i < top_shapes_.size(); ++i) {
     const bool shared = in_place && i == 0;
-    io_.tops.push_back(shared ? io_.bottoms[0].reshape(top_shapes_[i]) : Tensor(top_shapes_[i], options.dtype));
+    io_.tops.push_back(shared ? io_.bottoms[0].reshape(top_shapes_[i]) : make_tensor(top_shapes_[i], options.dtype));
     io_.top_diffs.push_back(
         shared && io_.bottom_diffs[0].defined() ? io_.bottom_diffs[0].reshape(top_shapes_[i])
-                                                : Tensor(top_shapes_[i], options.dtype));
+                                                : make_tensor(top_shapes_[i], options.dtype));
   }
   for (const LayerSetup::Param& learned : setup_->params) {
-    io_.params.emplace_back(learned.shape, options.dtype);
-    io_.param_diffs.push_back(learned.lr_mult == 0 || !trains ? Tensor() : Tensor(learned.shape, options.dtype));
+    io_.params.push_back(make_tensor(learned.shape, options.dtype));
+    io_.param_diffs.push_back(learned.lr_mult == 0 || !trains ? Tensor() : make_tensor(learned.shape, options.dtype));
   }
   io_.scratch_memory = scratch_.raw();
   io_.state_memory = state_.raw();
+  if (setup_->has_verdict) io_.verdict_memory = reinterpret_cast<std::int64_t*>(verdict_.raw());
   io_.net_phase = options.phase;
   io_.net_dtype = options.dtype;
   io_.net_backend = backend_.get();

@@ -13,6 +13,14 @@
 
 namespace sparknet {
 
+/// What layers by themselves run on, with memory that the host can read and write. The CPU, unless tests say otherwise.
+struct SoloPlace {
+  std::function<std::shared_ptr<kernels::Backend>(int threads)> make_backend;
+  /// Zeroed.
+  std::function<std::shared_ptr<void>(std::size_t bytes)> allocate;
+};
+SoloPlace& solo_place();
+
 struct SoloOptions {
   DType dtype = DType::F64;
   Phase phase = Phase::Train;
@@ -37,7 +45,10 @@ class SoloLayer {
 
   /// Throw NetError where the layer refuses the values.
   void forward() {
-    run([&] { layer_->forward(io_); });
+    run([&] {
+      layer_->forward(io_);
+      if (io_.verdict() && *io_.verdict() >= 0) layer_->refuse(io_, *io_.verdict());
+    });
   }
   void backward() {
     run([&] { layer_->backward(io_); });
@@ -47,12 +58,12 @@ class SoloLayer {
   void run(const std::function<void()>& pass) const;
 
   LayerParam param_;
-  std::unique_ptr<kernels::Backend> backend_;
+  std::shared_ptr<kernels::Backend> backend_;
   std::vector<Shape> bottom_shapes_, top_shapes_;
   std::unique_ptr<Layer> layer_;
   bool fused_ = false;
   std::optional<LayerSetup> setup_;
-  Tensor scratch_, state_;
+  Tensor scratch_, state_, verdict_;
   LayerIO io_;
 };
 

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <numeric>
 #include <optional>
+#include <utility>
 
 #include "kernels/kernels.h"
 #include "src/io/snapshot.h"
+#include "src/net/plan.h"
 
 namespace sparknet {
 namespace {
@@ -42,8 +44,16 @@ struct Solver::State {
       : param((check(solver_param), std::move(solver_param))),
         rule(param.rule ? param.rule : sgd(param.momentum)),
         net(std::move(net_param), in_phase(std::move(net_options), Phase::Train)) {
-    for (int slot = 0; slot < rule->slots(); ++slot)
-      history.emplace_back(net.param_arena().shape(), net.options().dtype, net.options().device);
+    const auto memory_of = [&](std::size_t bytes) {
+      kernels::Backend* const backend = &net.backend();
+      return std::shared_ptr<void>(backend->allocate(bytes), [backend](void* p) { backend->release(p); });
+    };
+    for (int slot = 0; slot < rule->slots(); ++slot) {
+      const std::shared_ptr<void> memory = memory_of(net.param_arena().bytes());
+      history.push_back(
+          Tensor::share(memory, memory.get(), net.param_arena().shape(), net.options().dtype, net.options().device));
+    }
+    if (param.clip_gradients > 0) squares = memory_of(sizeof(double));
     cut_into_pieces();
     losses.reserve(static_cast<std::size_t>(param.average_loss));
   }
@@ -74,28 +84,67 @@ struct Solver::State {
     }
   }
 
-  /// The factor that shortens the gradient to clip_gradients, Caffe's ClipGradients; 1 where it is short enough.
-  double clip_factor() {
-    if (param.clip_gradients <= 0) return 1;
-    double squares = 0;
+  /// The factor that shortens the gradient to clip_gradients, Caffe's ClipGradients; 1 where it is short enough. Where
+  /// the net runs; null: 1.
+  const double* clip_factor() {
+    if (param.clip_gradients <= 0) return nullptr;
+    kernels::Backend& backend = net.backend();
+    auto* const factor = static_cast<double*>(squares.get());
+    backend.map(DType::F64, {.kind = kernels::MapKind::Constant}, 1, factor, factor);
     for (const Piece& piece : pieces)
-      squares += net.backend().sum_squares(piece.gradient.dtype(), piece.gradient.count(), piece.gradient.raw());
+      backend.add_squares(piece.gradient.dtype(), piece.gradient.count(), piece.gradient.raw(), factor);
     // Caffe clips the sum over iter_size passes before it divides by iter_size.
-    const double norm = std::sqrt(squares);
-    return norm > param.clip_gradients ? param.clip_gradients / norm : 1;
+    backend.clip_factor(param.clip_gradients, factor);
+    return factor;
   }
 
   double rate() const { return learning_rate(param.lr_policy, param.base_lr, iteration, param.max_iter); }
 
-  double step() {
-    double loss = 0;
+  /// Runs `count` steps and returns the smoothed loss of the last one.
+  double step(std::int64_t count) {
+    run(count, true);
+    return smoothed;
+  }
+
+  /// Asks for `count` steps and, where it is said, waits for them. On a GPU work goes on while the next step is asked
+  /// for.
+  void run(std::int64_t count, bool wait) {
+    try {
+      for (std::int64_t i = 0; i < count; ++i) ask_for_step();
+      if (wait) take_losses(0);
+    } catch (...) {
+      net.backend().abandon_step();
+      losses_in = 0, passes_in = 0;
+      throw;
+    }
+  }
+
+  void ask_for_step() {
+    Net::Plan& plan = *net.plan_;
+    const bool repeats = param.iter_size == 1 && !plan.observer;
     net.clear_gradients();
     for (int pass = 0; pass < param.iter_size; ++pass) {
-      loss += net.forward();
+      take_losses(Net::Plan::kReportsAhead - 1);
+      plan.take_inputs();
+      if (repeats) net.backend().begin_step();
+      plan.run_forward();
       net.backward();
+      if (!repeats) plan.start_report();
+      if (net.backend().on_host()) take_losses(0);
     }
-    loss /= param.iter_size;
-    const double scale = clip_factor() / param.iter_size, base = rate();
+    update();
+    if (repeats) {
+      net.backend().end_step();
+      plan.start_report();
+    }
+    ++iteration;
+  }
+
+  void update() {
+    const double base = rate();
+    const double* factor = clip_factor();
+    double scale = 1.0 / param.iter_size;
+    if (factor && net.backend().on_host()) scale = *std::exchange(factor, nullptr) / param.iter_size;
     for (const Piece& piece : pieces)
       rule->update(
           {.backend = net.backend(),
@@ -106,9 +155,19 @@ struct Solver::State {
            .decay = param.weight_decay * piece.decay_mult,
            .gradient_scale = scale,
            .l1 = param.regularization == Regularization::L1,
-           .iteration = iteration});
-    ++iteration;
-    return smooth(loss);
+           .iteration = iteration,
+           .gradient_factor = factor,
+           .veto = net.backend().on_host() ? nullptr : net.plan_->veto()});
+  }
+
+  /// Waits for forward passes until no more than `most` are on their way.
+  void take_losses(int most) {
+    while (net.plan_->unread_reports > most) {
+      losses_in += net.plan_->finish_forward();
+      if (++passes_in < param.iter_size) continue;
+      smoothed = smooth(losses_in / param.iter_size);
+      losses_in = 0, passes_in = 0;
+    }
   }
 
   double smooth(double loss) {
@@ -128,6 +187,11 @@ struct Solver::State {
   SolverCallbacks callbacks;
   std::int64_t iteration = 0;
   std::vector<double> losses;
+  double smoothed = 0;
+  // Of the step whose passes are coming in.
+  double losses_in = 0;
+  int passes_in = 0;
+  std::shared_ptr<void> squares;
 };
 
 Solver::Solver(SolverParam param, NetParam net, NetOptions options)
@@ -189,18 +253,20 @@ std::int64_t Solver::examples_per_step() const {
 }
 
 void Solver::reset_history() {
-  for (Tensor& slot : state_->history) slot.fill(0);
+  const kernels::Map zero{.kind = kernels::MapKind::Constant};
+  for (Tensor& slot : state_->history)
+    state_->net.backend().map(slot.dtype(), zero, slot.count(), slot.raw(), slot.raw());
 }
 
 double Solver::step(std::int64_t count) {
-  double loss = 0;
-  for (std::int64_t i = 0; i < count; ++i) loss = state_->step();
-  return loss;
+  return state_->step(count);
 }
 
 std::vector<TestResult> Solver::test() {
   const SolverParam& param = state_->param;
   if (param.test_iter < 1) throw Error("SolverParam: .test_iter is 0: say how many batches a test has");
+  state_->take_losses(0);
+  state_->net.backend().wait();  // the nets share parameters and no queue
   Net& net = test_net();
   if (!net.is_fed()) throw Error("a test needs data: call Solver::set_test_data first");
   net.rewind();
@@ -237,10 +303,12 @@ void Solver::solve() {
   while (s.iteration < s.param.max_iter && !stopped) {
     if (tests && s.iteration % s.param.test_interval == 0 && (s.iteration > 0 || s.param.test_initialization))
       test_now();
-    const double rate = s.rate(), loss = s.step();
-    if (s.callbacks.progress && s.param.display > 0 &&
-        (s.iteration % s.param.display == 0 || s.iteration == s.param.max_iter))
-      s.callbacks.progress({s.iteration, s.param.max_iter, loss, rate});
+    const double rate = s.rate();
+    const std::int64_t next = s.iteration + 1;
+    const bool shows =
+        s.callbacks.progress && s.param.display > 0 && (next % s.param.display == 0 || next == s.param.max_iter);
+    s.run(1, shows || next == s.param.max_iter);
+    if (shows) s.callbacks.progress({s.iteration, s.param.max_iter, s.smoothed, rate});
     if (snapshots && s.param.snapshot > 0 && s.iteration % s.param.snapshot == 0 && s.iteration < s.param.max_iter)
       snapshot_now();
     stopped = s.iteration < s.param.max_iter && s.callbacks.stop && s.callbacks.stop();
@@ -251,6 +319,7 @@ void Solver::solve() {
 
 void Solver::snapshot(const std::filesystem::path& file) const {
   State& s = *state_;
+  s.take_losses(0);
   detail::Snapshot snapshot;
   snapshot.rule = s.rule->name();
   snapshot.iteration = s.iteration;
@@ -261,7 +330,7 @@ void Solver::snapshot(const std::filesystem::path& file) const {
   snapshot.weights = s.net.weights();
   for (const Tensor& slot : s.history) {
     snapshot.history.push_back(snapshot.weights);
-    snapshot.history.back().arena().copy_from(slot);
+    snapshot.history.back().arena().copy_from(s.net.plan_->to_host(slot));
   }
   detail::write_snapshot(file, snapshot);
 }
@@ -294,7 +363,7 @@ void Solver::restore(const std::filesystem::path& file) {
     WeightCollection values = s.net.weights();
     for (std::size_t i = 0; i < values.layout().size(); ++i)
       values.tensor(i).copy_from(snapshot.history[slot].tensor(i));
-    s.history[slot].copy_from(values.arena());
+    s.net.plan_->copy_in(values.arena(), s.history[slot]);
   }
   s.net.set_passes(snapshot.passes);
   if (s.net.feed() && snapshot.cursor >= 0) s.net.feed()->seek(snapshot.cursor);

@@ -34,6 +34,8 @@ class Rule : public UpdateRule {
     pass.rate = args.rate;
     pass.decay = args.decay;
     pass.gradient_scale = args.gradient_scale;
+    pass.gradient_factor = args.gradient_factor;
+    pass.veto = args.veto;
     pass.l1 = args.l1;
     adapt(pass, args.iteration);
     args.backend.update(weights.dtype(), pass);

@@ -5,6 +5,9 @@
 #include <cstdlib>
 
 #include "sparknet/error.h"
+#include "sparknet/net.h"
+#include "tests/nets.h"
+#include "tests/place.h"
 
 using namespace sparknet;
 
@@ -33,6 +36,7 @@ std::string trouble_of(const std::string& module) {
 
 // In one, as the first module that fits stays loaded.
 TEST_CASE("what is missing for GPUs is said, and what is there is listed") {
+  if (test::on_gpu()) return;  // with a module that is none of these
   const std::string folder = FAKE_MODULES;
   CHECK(has(trouble_of("/nowhere/module.so"), "the module for GPUs cannot be loaded"));
   CHECK(has(trouble(), "/nowhere/module.so: cannot open shared object file"));
@@ -59,4 +63,17 @@ TEST_CASE("what is missing for GPUs is said, and what is there is listed") {
   CHECK(devices[1].minor == 1);
   CHECK(devices[1].memory_bytes == 1000);
   CHECK(devices[1].free_bytes == 100);
+
+  const auto trouble_on = [](Device device) -> std::string {
+    try {
+      Net(testing::small_lenet(2), {.device = device});
+    } catch (const DeviceError& error) {
+      return error.what();
+    }
+    return "none";
+  };
+  const std::string who = "net \"small LeNet\" asks for ";
+  CHECK(trouble_on(Device::cuda(1)) == who + "cuda:1: paper computes nothing");
+  CHECK(trouble_on(Device::cuda(2)) == who + "cuda:2: this machine has 2 GPUs, numbered from 0");
+  CHECK(trouble_on(Device::cuda(-1)) == who + "cuda:-1: this machine has 2 GPUs, numbered from 0");
 }

@@ -11,7 +11,7 @@ namespace {
 
 using namespace sparknet::kernels::cuda;
 
-Module module{FAKE_VERSION, 13000, 0, nullptr, nullptr};
+Module module{FAKE_VERSION, 13000, 0, nullptr, nullptr, nullptr, nullptr, nullptr};
 
 const char* count_devices(int* count) {
   std::sscanf(std::getenv("FAKE_CUDA"), "%d %d", &module.driver_version, count);
@@ -28,10 +28,15 @@ const char* describe_device(int index, DeviceInfo* info) {
   return nullptr;
 }
 
+const char* make_backend(const BackendOptions*, sparknet::kernels::Backend**) {
+  return "paper computes nothing";
+}
+
 }  // namespace
 
 extern "C" const Module* FAKE_FUNCTION() {
   module.count_devices = count_devices;
   module.describe_device = describe_device;
+  module.make_backend = make_backend;
   return &module;
 }

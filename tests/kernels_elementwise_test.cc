@@ -115,16 +115,16 @@ TEST_CASE("maps, in place and not, on any number of threads") {
         alone->map(kType<T>, map, count_of(n), x.data(), expected.data());
         backend.map(kType<T>, map, count_of(n), x.data(), y.data());
         backend.map(kType<T>, map, count_of(n), in_place.data(), in_place.data());
-        CHECK(same_bits(y, expected));
-        CHECK(same_bits(in_place, expected));
+        CHECK(same_or_near(backend, y, expected));
+        CHECK(same_or_near(backend, in_place, expected));
 
         const MapOperand kept = slope_operand(map);
         const T* const operand = kept == MapOperand::X ? x.data() : kept == MapOperand::Y ? y.data() : nullptr;
         alone->map_backward(kType<T>, map, count_of(n), operand, dy.data(), expected_gradient.data());
         backend.map_backward(kType<T>, map, count_of(n), operand, dy.data(), gradient.data());
         backend.map_backward(kType<T>, map, count_of(n), operand, gradient_in_place.data(), gradient_in_place.data());
-        CHECK(same_bits(gradient, expected_gradient));
-        CHECK(same_bits(gradient_in_place, expected_gradient));
+        CHECK(same_or_near(backend, gradient, expected_gradient));
+        CHECK(same_or_near(backend, gradient_in_place, expected_gradient));
       }
     }
   });
@@ -199,6 +199,36 @@ TEST_CASE("softmax and its gradient") {
   });
 }
 
+namespace {
+
+struct Found {
+  double sum;
+  Index valid, bad_label;
+  double mean;
+};
+
+template <class T>
+Found loss_of(Backend& backend, const LossPass& pass) {
+  Array<T> y(1);
+  Array<LossState> state(1);
+  Array<Index> verdict(1);
+  backend.loss(kType<T>, pass, y.data(), state.data(), verdict.data());
+  return {state[0].sum, state[0].valid, verdict[0], static_cast<double>(y[0])};
+}
+
+/// Of half the sum.
+template <class T>
+void gradient_of(Backend& backend, const LossPass& pass, Array<T>& dx) {
+  Array<T> dy(1, T(2));
+  Array<LossState> state(1);
+  Array<Index> verdict(1);
+  backend.loss(kType<T>, pass, dy.data(), state.data(), verdict.data());
+  dy[0] = T(2);
+  backend.loss_backward(kType<T>, pass, 0.25, dy.data(), state.data(), dx.data());
+}
+
+}  // namespace
+
 TEST_CASE("softmax loss") {
   on_every_backend([](Backend& backend, auto zero) {
     using T = decltype(zero);
@@ -206,31 +236,46 @@ TEST_CASE("softmax loss") {
     const auto prob = random_array<T>(12, 3, 0.1, 0.9);
     Array<T> labels(4), dx(12);
     labels[0] = T(2), labels[1] = T(0), labels[2] = T(-1), labels[3] = T(1);
-    const LossResult loss = backend.softmax_loss(kType<T>, s, prob.data(), labels.data(), true, -1);
+    LossPass pass{LossKind::Softmax, s, prob.data(), labels.data()};
+    pass.has_ignore = true;
+    pass.ignore = -1;
+    const Found loss = loss_of<T>(backend, pass);
     CHECK(loss.bad_label == -1);
     CHECK(loss.valid == 3);
     const auto log_of = [&](std::size_t i) { return std::log(static_cast<double>(prob[i])); };
     CHECK(std::abs(loss.sum + log_of(4) + log_of(1) + log_of(9)) < 1e-6);
 
-    backend.softmax_loss_backward(kType<T>, s, prob.data(), labels.data(), true, -1, 0.5, dx.data());
+    CHECK(std::abs(loss.mean - loss.sum) < 1e-6);
+    pass.divisor = 0;
+    CHECK(std::abs(loss_of<T>(backend, pass).mean - loss.sum / 3) < 1e-6);
+    gradient_of(backend, pass, dx);
+    std::vector<double> by_valid;
+    for (std::size_t i = 0; i < 12; ++i) by_valid.push_back(3 * static_cast<double>(dx[i]));
+    pass.divisor = 1;
+
+    gradient_of(backend, pass, dx);
     auto expected = doubles(prob);
     for (const std::size_t i : {4u, 1u, 9u}) expected[i] -= 1;
     for (double& value : expected) value *= 0.5;
     for (const std::size_t i : {6u, 8u, 10u}) expected[i] = 0;
     CHECK(difference(dx, expected) < tolerance<T>(1));
+    CHECK(difference(dx, by_valid) < tolerance<T>(1));
 
-    CHECK(backend.softmax_loss(kType<T>, s, prob.data(), labels.data(), false, -1).bad_label == 2);
+    pass.has_ignore = false;
+    CHECK(loss_of<T>(backend, pass).bad_label == 2);
+    pass.has_ignore = true;
     for (const double bad : {3.0, -2.0, 0.5, kNan, kInf, -kInf, 1e30, -1e30}) {
       labels[1] = static_cast<T>(bad);
-      CHECK(backend.softmax_loss(kType<T>, s, prob.data(), labels.data(), true, -1).bad_label == 1);
-      backend.softmax_loss_backward(kType<T>, s, prob.data(), labels.data(), true, -1, 0.5, dx.data());
+      CHECK(loss_of<T>(backend, pass).bad_label == 1);
+      gradient_of(backend, pass, dx);
     }
     Array<T> none(12, T(0));
     labels[1] = T(0);
-    const LossResult huge = backend.softmax_loss(kType<T>, s, none.data(), labels.data(), true, -1);
+    pass.x = none.data();
+    const Found huge = loss_of<T>(backend, pass);
     CHECK((std::isfinite(huge.sum) && huge.sum > 100));
     none[1] = static_cast<T>(kNan);
-    CHECK(std::isnan(backend.softmax_loss(kType<T>, s, none.data(), labels.data(), true, -1).sum));
+    CHECK(std::isnan(loss_of<T>(backend, pass).sum));
   });
 }
 
@@ -245,24 +290,24 @@ TEST_CASE("losses of labels, on any number of threads") {
          {LossKind::Hinge, LossKind::HingeSquares, LossKind::Infogain, LossKind::Logistic, LossKind::SmoothSoftmax}) {
       Array<T> labels(examples), dx(count), again(count);
       for (std::size_t i = 0; i < examples; ++i) labels[i] = static_cast<T>(i % 10 == 0 ? 99 : i % 9);
-      LossPass pass{kind, s, x.data(), labels.data(), true, 99, matrix.data(), scores.data(), 0.25};
-      const LossResult loss = backend.loss(kType<T>, pass);
+      LossPass pass{kind, s, x.data(), labels.data(), 1, true, 99, matrix.data(), scores.data(), 0.25};
+      const Found loss = loss_of<T>(backend, pass);
       CHECK(loss.bad_label == -1);
       CHECK(loss.valid == s.outer * s.inner * 9 / 10);
-      CHECK(loss.sum == backend.loss(kType<T>, pass).sum);
-      backend.loss_backward(kType<T>, pass, 0.5, dx.data());
-      backend.loss_backward(kType<T>, pass, 0.5, again.data());
+      CHECK(loss.sum == loss_of<T>(backend, pass).sum);
+      gradient_of(backend, pass, dx);
+      gradient_of(backend, pass, again);
       CHECK(same_bits(dx, again));
 
       const auto alone = make_cpu_backend(1, Isa::Portable);
-      CHECK(std::abs(loss.sum - alone->loss(kType<T>, pass).sum) < 1e-12 * std::abs(loss.sum));
-      alone->loss_backward(kType<T>, pass, 0.5, again.data());
-      CHECK(same_bits(dx, again));
+      CHECK(std::abs(loss.sum - loss_of<T>(*alone, pass).sum) < sum_tolerance(backend) * std::abs(loss.sum));
+      gradient_of(*alone, pass, again);
+      CHECK(same_or_near(backend, dx, again));
 
       labels[650] = T(9), labels[1200] = static_cast<T>(kNan);
-      CHECK(backend.loss(kType<T>, pass).bad_label == 650);
+      CHECK(loss_of<T>(backend, pass).bad_label == 650);
       labels[1] = T(-1);
-      CHECK(backend.loss(kType<T>, pass).bad_label == 1);
+      CHECK(loss_of<T>(backend, pass).bad_label == 1);
     }
   });
 }
@@ -274,20 +319,21 @@ TEST_CASE("losses of pairs and of targets, on any number of threads") {
   on_every_backend([&](Backend& backend, auto zero) {
     using T = decltype(zero);
     const auto x = random_array<T>(count, 1);
-    for (const LossKind kind : {LossKind::Contrastive, LossKind::ContrastiveSquares, LossKind::SigmoidCrossEntropy}) {
+    for (const LossKind kind :
+         {LossKind::Contrastive, LossKind::ContrastiveSquares, LossKind::SigmoidCrossEntropy, LossKind::Euclidean}) {
       Array<T> labels(count), dx(count, T(7)), again(count, T(7));
       for (std::size_t i = 0; i < count; ++i) labels[i] = static_cast<T>(i % 3 == 0 ? 1 : 0);
       LossPass pass{kind, s, x.data(), labels.data()};
       pass.margin = 2;
-      const LossResult loss = backend.loss(kType<T>, pass), expected = alone->loss(kType<T>, pass);
+      const Found loss = loss_of<T>(backend, pass), expected = loss_of<T>(*alone, pass);
       CHECK(loss.valid == expected.valid);
-      CHECK(std::abs(loss.sum - expected.sum) < 1e-12 * std::abs(loss.sum));
-      backend.loss_backward(kType<T>, pass, 0.5, dx.data());
-      alone->loss_backward(kType<T>, pass, 0.5, again.data());
-      CHECK(same_bits(dx, again));
-      if (kind == LossKind::SigmoidCrossEntropy) continue;
+      CHECK(std::abs(loss.sum - expected.sum) < sum_tolerance(backend) * std::abs(loss.sum));
+      gradient_of(backend, pass, dx);
+      gradient_of(*alone, pass, again);
+      CHECK(same_or_near(backend, dx, again));
+      if (kind == LossKind::SigmoidCrossEntropy || kind == LossKind::Euclidean) continue;
       labels[650] = labels[1200] = static_cast<T>(kNan);
-      CHECK(backend.loss(kType<T>, pass).bad_label == 650);
+      CHECK(loss_of<T>(backend, pass).bad_label == 650);
     }
   });
 }
@@ -390,7 +436,7 @@ TEST_CASE("copying rows") {
   });
 }
 
-TEST_CASE("axpy, sum of squares") {
+TEST_CASE("axpy, sums and sums of squares") {
   on_every_backend([](Backend& backend, auto zero) {
     using T = decltype(zero);
     for (const std::size_t n : kCounts) {
@@ -405,9 +451,19 @@ TEST_CASE("axpy, sum of squares") {
       Array<T> a = y;
       backend.axpy(kType<T>, count_of(n), 0.3, x.data(), a.data());
       CHECK(difference(a, sum) < tolerance<T>(1));
-      const double total = backend.sum_squares(kType<T>, count_of(n), x.data());
-      CHECK(std::abs(total - squares) <= 1e-12 * squares);
-      CHECK(total == backend.sum_squares(kType<T>, count_of(n), x.data()));
+      Array<double> total(2);
+      for (std::size_t i = 0; i < 2; ++i) backend.add_squares(kType<T>, count_of(n), x.data(), &total[i]);
+      CHECK(std::abs(total[0] - squares) <= 1e-12 * squares);
+      CHECK(total[0] == total[1]);
+      backend.clip_factor(std::sqrt(squares) / 4, &total[0]);
+      backend.clip_factor(std::sqrt(squares) * 4 + 1, &total[1]);
+      CHECK(total[0] == doctest::Approx(n == 0 ? 1 : 0.25));
+      CHECK(total[1] == 1);
+      double plain = 0;
+      for (std::size_t i = 0; i < n; ++i) plain += static_cast<double>(x[i]);
+      total[0] = 5;
+      backend.add_sum(kType<T>, count_of(n), 2, x.data(), &total[0]);
+      CHECK(std::abs(total[0] - 5 - 2 * plain) <= 1e-9);
     }
   });
 }

@@ -348,7 +348,7 @@ void check_pooling(Backend& backend, const PoolingShape& s, unsigned seed) {
   }
   for (const PoolMethod method : {PoolMethod::Max, PoolMethod::Average}) {
     const auto plan = backend.pooling(kType<T>, s, method);
-    std::vector<unsigned char> mask(plan->mask_bytes());
+    Array<unsigned char> mask(plan->mask_bytes());
     Array<T> y(dy.size(), T(7)), maskless(dy.size(), T(7)), dx(x.size(), T(7));
     plan->forward(x.data(), y.data(), mask.data());
     plan->forward(x.data(), maskless.data(), nullptr);
@@ -389,7 +389,7 @@ TEST_CASE("NaN goes through pooling") {
           auto x = random_array<T>(64, 3);
           x[at] = static_cast<T>(kNan);
           const auto plan = backend.pooling(kType<T>, {1, 1, 8, 8, 4, 4, kernel, kernel, 2, 2}, method);
-          std::vector<unsigned char> mask(plan->mask_bytes());
+          Array<unsigned char> mask(plan->mask_bytes());
           Array<T> y(16);
           plan->forward(x.data(), y.data(), mask.data());
           for (std::size_t i = 0; i < 16; ++i) CHECK(std::isnan(y[i]) == (i == 0));

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "tests/place.h"
 
 namespace sparknet::kernels {
 
@@ -22,27 +23,38 @@ namespace sparknet::kernels {
 template <class T>
 class Array {
  public:
-  explicit Array(std::size_t size, T value = T(0)) : values_(size, value) {}
-  T* data() { return values_.data(); }
-  const T* data() const { return values_.data(); }
-  std::size_t size() const { return values_.size(); }
-  T& operator[](std::size_t i) { return values_[i]; }
-  const T& operator[](std::size_t i) const { return values_[i]; }
+  explicit Array(std::size_t size, T value = T()) : size_(size), memory_(test::shared_memory(size * sizeof(T))) {
+    std::fill_n(data(), size, value);
+  }
+  Array(const Array& other) : Array(other.size_) { *this = other; }
+  Array(Array&&) = default;
+  Array& operator=(const Array& other) {
+    if (size_ != other.size_) *this = Array(other.size_);
+    std::copy_n(other.data(), size_, data());
+    return *this;
+  }
+  Array& operator=(Array&&) = default;
+  T* data() { return static_cast<T*>(memory_.get()); }
+  const T* data() const { return static_cast<const T*>(memory_.get()); }
+  std::size_t size() const { return size_; }
+  T& operator[](std::size_t i) { return data()[i]; }
+  const T& operator[](std::size_t i) const { return data()[i]; }
 
  private:
-  std::vector<T> values_;
+  std::size_t size_;
+  std::shared_ptr<void> memory_;
 };
 
 /// Scratch filled with NaN, aligned to 64 bytes.
 class Scratch {
  public:
-  explicit Scratch(std::size_t bytes) : memory_(std::aligned_alloc(64, (bytes + 127) / 64 * 64), std::free) {
+  explicit Scratch(std::size_t bytes) : memory_(test::shared_memory((bytes + 127) / 64 * 64)) {
     std::memset(memory_.get(), 0xff, bytes);
   }
   void* get() { return memory_.get(); }
 
  private:
-  std::unique_ptr<void, decltype(&std::free)> memory_;
+  std::shared_ptr<void> memory_;
 };
 
 template <class T>
@@ -95,9 +107,28 @@ bool same_bits(const Array<T>& a, const Array<T>& b) {
   return a.size() == 0 || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
 
-/// Calls f(backend, zero of the type) for every instruction set, both types and 1, 2 and 3 threads.
+/// How near sums of doubles come to those in the order of a loop.
+inline double sum_tolerance(const Backend& backend) {
+  return backend.on_host() ? 1e-12 : 1e-6;
+}
+
+/// The same bits where the arithmetic is the host's, which is that of one function.
+template <class T>
+bool same_or_near(const Backend& backend, const Array<T>& got, const Array<T>& expected) {
+  return backend.on_host() ? same_bits(got, expected) : difference(got, doubles(expected)) < tolerance<T>(4);
+}
+
+/// Calls f(backend, zero of the type) for every instruction set, both types and 1, 2 and 3 threads; or for both types
+/// on the device that the tests run on.
 template <class F>
 void on_every_backend(F&& f) {
+  if (test::on_gpu()) {
+    const auto backend = test::make_gpu_backend();
+    INFO(backend->description());
+    f(*backend, float{});
+    f(*backend, double{});
+    return;
+  }
   for (const Isa isa : isas()) {
     for (const int threads : {1, 2, 3}) {
       const auto backend = make_cpu_backend(threads, isa);

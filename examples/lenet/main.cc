@@ -43,6 +43,7 @@ struct Arguments {
   Dim batch = 64;
   double lr = 0.01, timeout = 600;
   int threads = 0, workers = 1, quorum = 0;
+  Device device = {};
   std::uint64_t seed = 1;
   std::string communicator = "threads", outer = "average";
   std::string line, data, snapshot, resume, dot, output;
@@ -78,6 +79,7 @@ Arguments parse(int argc, char** argv) {
   option("--iterations", a.iterations, "N", "Steps to train (10000)")->check(cli::at_least(0));
   option("--batch", a.batch, "N", "Examples in a step (64)")->check(cli::at_least(1));
   option("--threads", a.threads, "N", "Threads that compute (all cores)")->check(cli::at_least(1));
+  cli::add_device(&app, a.device);
   option("--lr", a.lr, "X", "Caffe's base_lr (0.01)")->check(CLI::PositiveNumber);
   const auto* workers =
       option("--workers", a.workers, "N", "Nets that train side by side and are averaged (1)")->check(cli::at_least(1));
@@ -222,7 +224,7 @@ Training plan(const Arguments& a) {
   param.display = 1;
   param.snapshot = a.snapshot_every;
   param.snapshot_prefix = a.snapshot;
-  NetOptions net_options{.threads = a.threads, .seed = a.seed};
+  NetOptions net_options{.device = a.device, .threads = a.threads, .seed = a.seed};
   if (a.workers > 1) {  // they share the threads
     const int all = a.threads > 0 ? a.threads : static_cast<int>(std::thread::hardware_concurrency());
     net_options.threads = std::max(1, all / a.workers);
@@ -342,9 +344,11 @@ int lead(const Arguments& a, const Data& data, Communicator* group, Clock::time_
       a.batch,
       a.seed,
       a.workers == 1 ? "" : fmt::format("{} workers averaged every {} steps, each on ", a.workers, a.tau),
-      threads == 1 ? "1 thread" : fmt::format("{} threads", threads));
+      a.device != Device::cpu() ? to_string(a.device)
+      : threads == 1            ? "1 thread"
+                                : fmt::format("{} threads", threads));
   example::write_whole(output / "lenet.svg", example::to_svg(curve));
-  fmt::print(log.get(), "weights fnv1a {:016x}\n", fingerprint(solver.net().param_arena()));
+  fmt::print(log.get(), "weights fnv1a {:016x}\n", fingerprint(solver.net().weights().arena()));
   report.line(fmt::format("log and curve: {}", (output / "lenet.{log,svg}").string()));
   if (interrupted) {
     report.line(fmt::format(

@@ -55,6 +55,8 @@ class LayerSetup {
   void param(std::string name, Shape shape, Filler filler, double lr_mult = 1, double decay_mult = 1);
   /// Asks for memory whose contents mean nothing between calls; all layers share one block.
   void scratch(std::size_t bytes) { scratch_bytes = bytes > scratch_bytes ? bytes : scratch_bytes; }
+  /// Asks for a place to say that the numbers of an input are refused; see Layer::refuse.
+  void verdict() { has_verdict = true; }
   /// Asks for memory that keeps its contents from forward to backward of the same step.
   void state(std::size_t bytes) { state_bytes += bytes; }
   /// What backward reads; both unless said otherwise. What is not read can be given to others after forward.
@@ -75,7 +77,7 @@ class LayerSetup {
   // What was declared; read by the net.
   std::vector<Param> params;
   std::size_t scratch_bytes = 0, state_bytes = 0;
-  bool reads_bottoms = true, reads_tops = true, can_run_in_place = false;
+  bool reads_bottoms = true, reads_tops = true, can_run_in_place = false, has_verdict = false;
   std::vector<std::size_t> dead_bottoms;
   std::optional<double> loss_weight;
 
@@ -107,6 +109,8 @@ class LayerIO {
 
   std::byte* scratch() const { return scratch_memory; }
   std::byte* state() const { return state_memory; }
+  /// Where the layer asked for it: -1, or the number that Layer::refuse is given.
+  std::int64_t* verdict() const { return verdict_memory; }
   Phase phase() const { return net_phase; }
   DType dtype() const { return net_dtype; }
   kernels::Backend& backend() const { return *net_backend; }
@@ -118,6 +122,7 @@ class LayerIO {
   std::vector<Tensor> bottoms, tops, params, top_diffs, bottom_diffs, param_diffs;
   std::byte* scratch_memory = nullptr;
   std::byte* state_memory = nullptr;
+  std::int64_t* verdict_memory = nullptr;
   Phase net_phase = Phase::Train;
   DType net_dtype = DType::F32;
   kernels::Backend* net_backend = nullptr;
@@ -135,6 +140,9 @@ class Layer {
   virtual void forward(LayerIO& io) = 0;
   /// Fills bottom_diff and param_diff where they are needed. Not called in the test phase.
   virtual void backward(LayerIO& io) = 0;
+  /// Throws BadInput that says why forward's verdict, which is not -1, refuses what the bottoms hold. Where the work is
+  /// not done on the host, other layers may have run meanwhile.
+  virtual void refuse(LayerIO& io, std::int64_t verdict);
 
   /// The ReLU that this layer is, if it is one. Asked before setup.
   virtual std::optional<FusedReLU> as_relu() const { return {}; }

@@ -20,6 +20,9 @@ struct NetOptions {
   /// F32, or F64 for checks.
   DType dtype = DType::F32;
   Device device = Device::cpu();
+  /// On a GPU that can (sm_80 and later): lets convolutions and inner products of F32 round the factors of their
+  /// products to TF32, which has 10 bits of fraction instead of 23 and is several times as fast.
+  bool tf32 = true;
   /// The crew that runs the net, the caller's thread included; 0: one for each core this process may use.
   int threads = 0;
   /// Of the fillers and of dropout.
@@ -100,8 +103,9 @@ class Net {
   /// Says that the gradients were used: the next backward pass overwrites them.
   void clear_gradients();
 
-  /// The values of a blob after the last call of forward or backward. Throws NetError for an unknown name (with a
-  /// suggestion), and for a blob whose memory has been given to another (NetOptions::keep prevents that).
+  /// The values of a blob after the last call of forward or backward; on the cpu, a copy where the net is elsewhere.
+  /// Throws NetError for an unknown name (with a suggestion), and for a blob whose memory has been given to another
+  /// (NetOptions::keep prevents that).
   Tensor blob(std::string_view name) const;
   /// The gradient of a blob after backward, by the same rules.
   Tensor blob_diff(std::string_view name) const;
@@ -112,7 +116,7 @@ class Net {
   /// The layout of the parameters; those that share their numbers are there once.
   const std::vector<ParamInfo>& params() const;
   const std::vector<SharedParam>& shared_params() const;
-  /// All parameters in one dense tensor, and their gradients in another.
+  /// All parameters in one dense tensor, and their gradients in another, on the net's device.
   Tensor param_arena() const;
   Tensor gradient_arena() const;
   WeightCollection weights() const;
@@ -138,6 +142,7 @@ class Net {
   kernels::Backend& backend();
 
  private:
+  friend class Solver;
   struct Plan;
   std::unique_ptr<Plan> plan_;
 };

@@ -28,6 +28,12 @@ struct UpdateArgs {
   bool l1;
   /// Counted from 0.
   std::int64_t iteration;
+  // Where the weights are not on the host, what only their device knows of the gradient; null there and on the host: 1
+  // and -1.
+  /// A part of the factor of gradient_scale.
+  const double* gradient_factor = nullptr;
+  /// Nothing is to be updated where this is not -1.
+  const std::int64_t* veto = nullptr;
 };
 
 /// How a solver turns gradients into new weights; an object, so that a user's own joins without touching the solver.

@@ -18,6 +18,8 @@
 #include "kernels/cpu/map.h"
 #include "kernels/cpu/move.h"
 #include "kernels/cpu/normalize.h"
+#include "kernels/cpu/places.h"
+#include "kernels/cpu/ranking.h"
 #include "kernels/cpu/reduce.h"
 #include "kernels/cpu/softmax.h"
 
@@ -37,6 +39,33 @@ T* out(void* p) {
   return static_cast<T*>(p);
 }
 
+class HostUpload final : public Upload {
+ public:
+  explicit HostUpload(std::size_t bytes) : buffer_(bytes) {}
+  void* buffer() override { return buffer_.data(); }
+  void send(void* to, const Index* veto) override {
+    if (*veto < 0) std::copy(buffer_.begin(), buffer_.end(), static_cast<unsigned char*>(to));
+  }
+
+ private:
+  std::vector<unsigned char> buffer_;
+};
+
+class HostDownload final : public Download {
+ public:
+  HostDownload(std::size_t bytes, int depth) : blocks_(static_cast<std::size_t>(depth), Block(bytes)) {}
+  void start(const void* from) override {
+    Block& block = blocks_[started_++ % blocks_.size()];
+    std::copy_n(static_cast<const unsigned char*>(from), block.size(), block.begin());
+  }
+  const void* finish() override { return blocks_[finished_++ % blocks_.size()].data(); }
+
+ private:
+  using Block = std::vector<unsigned char>;
+  std::vector<Block> blocks_;
+  std::size_t started_ = 0, finished_ = 0;
+};
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(int threads, Isa isa)
@@ -46,6 +75,18 @@ class CpuBackend final : public Backend {
             (threads == 1 ? " thread" : " threads")),
         partial_(static_cast<std::size_t>(threads)),
         loss_parts_(static_cast<std::size_t>(threads)) {}
+
+  bool on_host() const override { return true; }
+  void read(void* host, const void* memory, std::size_t bytes) override { copy(host, memory, bytes); }
+  void write(void* memory, const void* host, std::size_t bytes) override { copy(memory, host, bytes); }
+  void copy(void* to, const void* from, std::size_t bytes) override {
+    if (bytes > 0 && to != from) std::memmove(to, from, bytes);
+  }
+  void wait() override {}
+  std::unique_ptr<Upload> upload(std::size_t bytes) override { return std::make_unique<HostUpload>(bytes); }
+  std::unique_ptr<Download> download(std::size_t bytes, int depth) override {
+    return std::make_unique<HostDownload>(bytes, depth);
+  }
 
   int threads() const override { return engine_.team.size(); }
   const char* description() const override { return description_.c_str(); }
@@ -149,43 +190,29 @@ class CpuBackend final : public Backend {
     });
   }
 
-  LossResult softmax_loss(
-      DType dtype, const SoftmaxShape& shape, const void* prob, const void* labels, bool has_ignore,
-      Index ignore) override {
-    return with_type(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      return cpu::softmax_loss(shape, in<T>(prob), in<T>(labels), has_ignore, ignore);
-    });
-  }
-
-  void softmax_loss_backward(
-      DType dtype, const SoftmaxShape& shape, const void* prob, const void* labels, bool has_ignore, Index ignore,
-      double scale, void* dx) override {
+  void loss(DType dtype, const LossPass& pass, void* y, LossState* state, Index* verdict) override {
     with_type(dtype, [&](auto zero) {
       using T = decltype(zero);
-      cpu::softmax_loss_backward(
-          engine_,
-          shape,
-          in<T>(prob),
-          in<T>(labels),
-          has_ignore,
-          ignore,
-          static_cast<T>(scale),
-          out<T>(dx));
+      cpu::loss(engine_, pass, loss_parts_.data(), out<T>(y), state, verdict);
     });
   }
 
-  LossResult loss(DType dtype, const LossPass& pass) override {
-    return with_type(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      return cpu::loss<T>(engine_, pass, loss_parts_.data());
-    });
-  }
-
-  void loss_backward(DType dtype, const LossPass& pass, double scale, void* dx) override {
+  void loss_backward(
+      DType dtype, const LossPass& pass, double factor, const void* dy, const LossState* state, void* dx) override {
     with_type(dtype, [&](auto zero) {
       using T = decltype(zero);
-      cpu::loss_backward(engine_, pass, static_cast<T>(scale), out<T>(dx));
+      cpu::loss_backward(engine_, pass, factor, in<T>(dy), state, out<T>(dx));
+    });
+  }
+
+  void accuracy(DType dtype, const AccuracyPass& pass, Index* verdict) override {
+    *verdict = with_type(dtype, [&](auto zero) { return cpu::accuracy<decltype(zero)>(pass); });
+  }
+
+  void arg_max(DType dtype, const ArgMaxShape& shape, const void* x, void* y) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::arg_max(shape, in<T>(x), out<T>(y));
     });
   }
 
@@ -255,9 +282,10 @@ class CpuBackend final : public Backend {
     });
   }
 
-  Index embed(DType dtype, const EmbedShape& shape, const void* indices, const void* weights, const void* bias, void* y)
-      override {
-    return with_type(dtype, [&](auto zero) {
+  void embed(
+      DType dtype, const EmbedShape& shape, const void* indices, const void* weights, const void* bias, void* y,
+      Index* verdict) override {
+    *verdict = with_type(dtype, [&](auto zero) {
       using T = decltype(zero);
       return cpu::embed(engine_, shape, in<T>(indices), in<T>(weights), in<T>(bias), out<T>(y));
     });
@@ -269,6 +297,35 @@ class CpuBackend final : public Backend {
     with_type(dtype, [&](auto zero) {
       using T = decltype(zero);
       cpu::embed_backward(engine_, shape, in<T>(indices), in<T>(dy), out<T>(dweights), out<T>(dbias), accumulate);
+    });
+  }
+
+  void read_places(DType dtype, Index count, Index limit, const void* indices, Index* places, Index* verdict) override {
+    *verdict = with_type(dtype, [&](auto zero) {
+      return cpu::read_places(count, limit, in<decltype(zero)>(indices), places);
+    });
+  }
+
+  void select(DType dtype, Index items, const void* selector, Index* places, Index* where, void* kept) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::select(items, in<T>(selector), places, where, out<T>(kept));
+    });
+  }
+
+  void gather_rows(
+      DType dtype, Index rows, Index columns, const Index* places, const void* from, double pad, void* to) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::gather_rows(engine_, rows, columns, places, in<T>(from), static_cast<T>(pad), out<T>(to));
+    });
+  }
+
+  void scatter_rows(
+      DType dtype, Index count, Index columns, const Index* places, const void* from, Index rows, void* to) override {
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::scatter_rows(engine_, count, columns, places, in<T>(from), rows, out<T>(to));
     });
   }
 
@@ -308,7 +365,16 @@ class CpuBackend final : public Backend {
     });
   }
 
-  double sum_squares(DType dtype, Index count, const void* x) override {
+  void add_sum(DType dtype, Index count, double factor, const void* x, double* total) override {
+    with_type(dtype, [&](auto zero) {
+      const auto* const numbers = in<decltype(zero)>(x);
+      double sum = 0;
+      for (Index i = 0; i < count; ++i) sum += static_cast<double>(numbers[i]);
+      *total += factor * sum;
+    });
+  }
+
+  void add_squares(DType dtype, Index count, const void* x, double* total) override {
     const int parts = count < kWorthWaking ? 1 : threads();
     const auto part_sum = [&](int worker) {
       const Share part = share(count, parts, worker);
@@ -322,12 +388,24 @@ class CpuBackend final : public Backend {
     } else {
       engine_.team.run(part_sum);
     }
-    double total = 0;
-    for (int worker = 0; worker < parts; ++worker) total += partial_[static_cast<std::size_t>(worker)];
-    return total;
+    double sum = 0;
+    for (int worker = 0; worker < parts; ++worker) sum += partial_[static_cast<std::size_t>(worker)];
+    *total += sum;
+  }
+
+  void clip_factor(double limit, double* squares) override {
+    const double length = std::sqrt(*squares);
+    *squares = length > limit ? limit / length : 1;
+  }
+
+  void veto(int count, const Index* verdicts, Index* veto) override {
+    for (int i = 0; i < count && *veto < 0; ++i)
+      if (verdicts[i] >= 0) *veto = i;
   }
 
   void update(DType dtype, const UpdatePass& pass) override {
+    if (pass.veto && *pass.veto >= 0) return;
+    const double gradient_scale = pass.gradient_scale * (pass.gradient_factor ? *pass.gradient_factor : 1);
     ranges(dtype, pass.count, [&](auto zero, const auto& hot, Index at, Index n) {
       using T = decltype(zero);
       const UpdateRange<T> range{
@@ -338,7 +416,7 @@ class CpuBackend final : public Backend {
           pass.history2 ? out<T>(pass.history2) + at : nullptr,
           static_cast<T>(pass.rate),
           static_cast<T>(pass.decay),
-          static_cast<T>(pass.gradient_scale),
+          static_cast<T>(gradient_scale),
           pass.l1,
           static_cast<T>(pass.momentum),
           static_cast<T>(pass.gain),
@@ -372,7 +450,7 @@ class CpuBackend final : public Backend {
   std::string description_;
   /// What each thread found.
   std::vector<double> partial_;
-  std::vector<LossResult> loss_parts_;
+  std::vector<LossPart> loss_parts_;
 };
 
 }  // namespace

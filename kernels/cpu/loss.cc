@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/cpu/labels.h"
 
@@ -24,13 +25,13 @@ Index worth_of(const SoftmaxShape& shape) {
 
 /// Adds up f(begin, end) over pieces of [0, count), one for each thread, in their order.
 template <class F>
-LossResult sum_ranges(ThreadTeam& team, Index count, Index worth, LossResult* parts, F&& f) {
+LossPart sum_ranges(ThreadTeam& team, Index count, Index worth, LossPart* parts, F&& f) {
   if (team.size() == 1 || count < worth) return f(Index{0}, count);
   team.run([&](int worker) {
     const Share part = share(count, team.size(), worker);
     parts[worker] = f(part.begin, part.end);
   });
-  LossResult total;
+  LossPart total;
   for (int worker = 0; worker < team.size(); ++worker) {
     if (parts[worker].bad_label >= 0) return parts[worker];
     total.sum += parts[worker].sum;
@@ -41,14 +42,14 @@ LossResult sum_ranges(ThreadTeam& team, Index count, Index worth, LossResult* pa
 
 /// Adds up term(x of an example, its label) over the examples that count.
 template <class T, class F>
-LossResult sum_labelled(Engine& engine, const LossPass& pass, LossResult* parts, F&& term) {
+LossPart sum_labelled(Engine& engine, const LossPass& pass, LossPart* parts, Index worth, F&& term) {
   const SoftmaxShape& s = pass.shape;
-  return sum_ranges(engine.team, s.outer * s.inner, worth_of(s), parts, [&](Index begin, Index end) {
-    LossResult result;
+  return sum_ranges(engine.team, s.outer * s.inner, worth, parts, [&](Index begin, Index end) {
+    LossPart result;
     for (Index i = begin; i < end; ++i) {
       Index label = 0;
       switch (read_label(array<T>(pass.labels)[i], s.classes, pass.has_ignore, pass.ignore, label)) {
-        case Label::Bad: return LossResult{0, 0, i};
+        case Label::Bad: return LossPart{0, 0, i};
         case Label::Ignored: break;
         case Label::Good:
           result.sum += static_cast<double>(term(i / s.inner * s.classes * s.inner + i % s.inner, label));
@@ -107,13 +108,13 @@ double square_of_row(const T* row, Index count) {
 }
 
 template <class T>
-LossResult contrastive(Engine& engine, const LossPass& pass, LossResult* parts) {
+LossPart contrastive(Engine& engine, const LossPass& pass, LossPart* parts) {
   const SoftmaxShape& s = pass.shape;
   return sum_ranges(engine.team, s.outer, worth_of(s), parts, [&](Index begin, Index end) {
-    LossResult result;
+    LossPart result;
     for (Index i = begin; i < end; ++i) {
       const T label = array<T>(pass.labels)[i];
-      if (label != label) return LossResult{0, 0, i};
+      if (label != label) return LossPart{0, 0, i};
       const double square = square_of_row(array<T>(pass.x) + i * s.classes, s.classes);
       if (whole(label) != T(0)) {
         result.sum += square;
@@ -150,11 +151,11 @@ void contrastive_backward(Engine& engine, const LossPass& pass, T scale, T* dx) 
 }
 
 template <class T>
-LossResult sigmoid_cross_entropy(Engine& engine, const LossPass& pass, LossResult* parts) {
+LossPart sigmoid_cross_entropy(Engine& engine, const LossPass& pass, LossPart* parts) {
   const Index count = pass.shape.outer * pass.shape.classes * pass.shape.inner;
   const T *const x = array<T>(pass.x), *const targets = array<T>(pass.labels);
   return sum_ranges(engine.team, count, kWorth, parts, [&](Index begin, Index end) {
-    LossResult result;
+    LossPart result;
     for (Index i = begin; i < end; ++i) {
       if (is_ignored(pass, targets[i])) continue;
       // log(1 + e^x) - x t, with no power of e that could be infinite; NaN stays.
@@ -166,19 +167,23 @@ LossResult sigmoid_cross_entropy(Engine& engine, const LossPass& pass, LossResul
   });
 }
 
-}  // namespace
-
 template <class T>
-LossResult loss(Engine& engine, const LossPass& pass, LossResult* parts) {
+LossPart loss_sum(Engine& engine, const LossPass& pass, LossPart* parts) {
   const Index classes = pass.shape.classes, step = pass.shape.inner;
   const T* const x = array<T>(pass.x);
   switch (pass.kind) {
     case LossKind::Contrastive:
     case LossKind::ContrastiveSquares: return contrastive<T>(engine, pass, parts);
+    case LossKind::Euclidean: {
+      const Index count = pass.shape.outer * classes * step;
+      return sum_ranges(engine.team, count, kWorthWaking, parts, [&](Index begin, Index end) {
+        return LossPart{table<T>(engine).sum_squares(end - begin, x + begin) / 2, end - begin, -1};
+      });
+    }
     case LossKind::SigmoidCrossEntropy: return sigmoid_cross_entropy<T>(engine, pass, parts);
     case LossKind::Hinge:
     case LossKind::HingeSquares:
-      return sum_labelled<T>(engine, pass, parts, [&](Index at, Index label) {
+      return sum_labelled<T>(engine, pass, parts, worth_of(pass.shape), [&](Index at, Index label) {
         T sum = 0;
         for (Index j = 0; j < classes; ++j) {
           const T missed = missing(x[at + j * step], j == label);
@@ -187,16 +192,24 @@ LossResult loss(Engine& engine, const LossPass& pass, LossResult* parts) {
         return sum;
       });
     case LossKind::Infogain:
-      return sum_labelled<T>(engine, pass, parts, [&](Index at, Index label) {
+      return sum_labelled<T>(engine, pass, parts, worth_of(pass.shape), [&](Index at, Index label) {
         const T* const row = array<T>(pass.matrix) + label * classes;
         T sum = 0;
         for (Index j = 0; j < classes; ++j) sum -= row[j] * log_of(x[at + j * step]);
         return sum;
       });
     case LossKind::Logistic:
-      return sum_labelled<T>(engine, pass, parts, [&](Index at, Index label) { return -log_of(x[at + label * step]); });
+      return sum_labelled<T>(engine, pass, parts, worth_of(pass.shape), [&](Index at, Index label) {
+        return -log_of(x[at + label * step]);
+      });
+    case LossKind::Softmax:
+      // By one thread, so that the sum does not depend on their number.
+      return sum_labelled<T>(engine, pass, parts, std::numeric_limits<Index>::max(), [&](Index at, Index label) {
+        // In this order of arguments NaN stays.
+        return -std::log(static_cast<double>(std::max(x[at + label * step], std::numeric_limits<T>::min())));
+      });
     case LossKind::SmoothSoftmax:
-      return sum_labelled<T>(engine, pass, parts, [&](Index at, Index label) {
+      return sum_labelled<T>(engine, pass, parts, worth_of(pass.shape), [&](Index at, Index label) {
         const T* const scores = array<T>(pass.scores);
         // -log p = lse - score for every class, where lse is best known from the likeliest.
         Index likeliest = 0;
@@ -213,13 +226,34 @@ LossResult loss(Engine& engine, const LossPass& pass, LossResult* parts) {
   return {};
 }
 
+double divisor(const LossPass& pass, Index valid) {
+  return pass.divisor != 0 ? pass.divisor : static_cast<double>(std::max<Index>(valid, 1));
+}
+
+}  // namespace
+
 template <class T>
-void loss_backward(Engine& engine, const LossPass& pass, T scale, T* dx) {
+void loss(Engine& engine, const LossPass& pass, LossPart* parts, T* y, LossState* state, Index* verdict) {
+  const LossPart total = loss_sum<T>(engine, pass, parts);
+  *verdict = total.bad_label;
+  if (total.bad_label >= 0) return;
+  *state = {total.sum, total.valid};
+  *y = static_cast<T>(total.sum / divisor(pass, total.valid));
+}
+
+template <class T>
+void loss_backward(Engine& engine, const LossPass& pass, double factor, const T* dy, const LossState* state, T* dx) {
+  const T scale = static_cast<T>(factor * static_cast<double>(*dy) / divisor(pass, state->valid));
   const Index classes = pass.shape.classes, step = pass.shape.inner;
   const T* const x = array<T>(pass.x);
   switch (pass.kind) {
     case LossKind::Contrastive:
     case LossKind::ContrastiveSquares: return contrastive_backward(engine, pass, scale, dx);
+    case LossKind::Euclidean:
+      for_ranges(engine.team, pass.shape.outer * classes * step, 64, kWorthWaking, [&](Index begin, Index end) {
+        for (Index i = begin; i < end; ++i) dx[i] = x[i] * scale;
+      });
+      return;
     case LossKind::SigmoidCrossEntropy: {
       const T* const targets = array<T>(pass.labels);
       for_ranges(engine.team, pass.shape.outer * classes * step, 64, kWorth, [&](Index begin, Index end) {
@@ -249,6 +283,10 @@ void loss_backward(Engine& engine, const LossPass& pass, T scale, T* dx) {
         for (Index j = 0; j < classes; ++j) dx[at + j * step] = T(0);
         dx[at + label * step] = -scale / std::max(x[at + label * step], static_cast<T>(kLeastProbability));
       });
+    case LossKind::Softmax:
+      return for_labelled(engine, pass, dx, [&](Index at, Index label) {
+        for (Index j = 0; j < classes; ++j) dx[at + j * step] = (x[at + j * step] - (j == label ? T(1) : T(0))) * scale;
+      });
     case LossKind::SmoothSoftmax:
       return for_labelled(engine, pass, dx, [&](Index at, Index label) {
         const T everywhere = static_cast<T>(pass.smoothing / static_cast<double>(classes));
@@ -259,9 +297,9 @@ void loss_backward(Engine& engine, const LossPass& pass, T scale, T* dx) {
   }
 }
 
-#define SPARKNET_LOSS(T)                                              \
-  template LossResult loss<T>(Engine&, const LossPass&, LossResult*); \
-  template void loss_backward<T>(Engine&, const LossPass&, T, T*);
+#define SPARKNET_LOSS(T)                                                              \
+  template void loss<T>(Engine&, const LossPass&, LossPart*, T*, LossState*, Index*); \
+  template void loss_backward<T>(Engine&, const LossPass&, double, const T*, const LossState*, T*);
 SPARKNET_LOSS(float)
 SPARKNET_LOSS(double)
 #undef SPARKNET_LOSS

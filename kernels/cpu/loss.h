@@ -4,12 +4,18 @@
 
 namespace sparknet::kernels::cpu {
 
-// See LossPass for what these compute; all arrays are of type T.
+// See Backend for what these compute; all arrays are of type T.
 
-/// `parts` holds a result for each thread.
+/// What a thread found.
+struct LossPart {
+  double sum = 0;
+  Index valid = 0, bad_label = -1;
+};
+
+/// `parts` holds one for each thread.
 template <class T>
-LossResult loss(Engine& engine, const LossPass& pass, LossResult* parts);
+void loss(Engine& engine, const LossPass& pass, LossPart* parts, T* y, LossState* state, Index* verdict);
 template <class T>
-void loss_backward(Engine& engine, const LossPass& pass, T scale, T* dx);
+void loss_backward(Engine& engine, const LossPass& pass, double factor, const T* dy, const LossState* state, T* dx);
 
 }  // namespace sparknet::kernels::cpu

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-
-#include "kernels/cpu/labels.h"
 
 namespace sparknet::kernels::cpu {
 namespace {
@@ -17,7 +14,7 @@ template <class F>
 void for_distributions(Engine& engine, const SoftmaxShape& shape, F&& f) {
   const Index worth = 1 + kWorth / std::max<Index>(1, shape.classes);
   for_ranges(engine.team, shape.outer * shape.inner, 1, worth, [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) f(i / shape.inner * shape.classes * shape.inner + i % shape.inner, i);
+    for (Index i = begin; i < end; ++i) f(i / shape.inner * shape.classes * shape.inner + i % shape.inner);
   });
 }
 
@@ -26,7 +23,7 @@ void for_distributions(Engine& engine, const SoftmaxShape& shape, F&& f) {
 template <class T>
 void softmax(Engine& engine, const SoftmaxShape& shape, const T* x, T* y) {
   const Index step = shape.inner, end = shape.classes * step;
-  for_distributions(engine, shape, [&](Index at, Index) {
+  for_distributions(engine, shape, [&](Index at) {
     const T* const from = x + at;
     T* const to = y + at;
     T largest = from[0];
@@ -44,53 +41,16 @@ void softmax(Engine& engine, const SoftmaxShape& shape, const T* x, T* y) {
 template <class T>
 void softmax_backward(Engine& engine, const SoftmaxShape& shape, const T* y, const T* dy, T* dx) {
   const Index step = shape.inner, end = shape.classes * step;
-  for_distributions(engine, shape, [&](Index at, Index) {
+  for_distributions(engine, shape, [&](Index at) {
     T dot = 0;
     for (Index j = at; j < at + end; j += step) dot += y[j] * dy[j];
     for (Index j = at; j < at + end; j += step) dx[j] = (dy[j] - dot) * y[j];
   });
 }
 
-template <class T>
-LossResult softmax_loss(const SoftmaxShape& shape, const T* prob, const T* labels, bool has_ignore, Index ignore) {
-  LossResult result;
-  for (Index i = 0; i < shape.outer * shape.inner; ++i) {
-    Index label = 0;
-    switch (read_label(labels[i], shape.classes, has_ignore, ignore, label)) {
-      case Label::Bad: return {0, 0, i};
-      case Label::Ignored: break;
-      case Label::Good: {
-        const T p = prob[(i / shape.inner * shape.classes + label) * shape.inner + i % shape.inner];
-        // In this order of arguments NaN stays.
-        result.sum -= std::log(static_cast<double>(std::max(p, std::numeric_limits<T>::min())));
-        ++result.valid;
-      }
-    }
-  }
-  return result;
-}
-
-template <class T>
-void softmax_loss_backward(
-    Engine& engine, const SoftmaxShape& shape, const T* prob, const T* labels, bool has_ignore, Index ignore, T scale,
-    T* dx) {
-  const Index step = shape.inner, end = shape.classes * step;
-  for_distributions(engine, shape, [&](Index at, Index i) {
-    Index label = 0;
-    const Label kind = read_label(labels[i], shape.classes, has_ignore, ignore, label);
-    const Index place = kind == Label::Good ? at + label * step : -1;
-    for (Index j = at; j < at + end; j += step) {
-      const T target = j == place ? T(1) : T(0);
-      dx[j] = kind == Label::Ignored ? T(0) : (prob[j] - target) * scale;
-    }
-  });
-}
-
-#define SPARKNET_SOFTMAX(T)                                                               \
-  template void softmax(Engine&, const SoftmaxShape&, const T*, T*);                      \
-  template void softmax_backward(Engine&, const SoftmaxShape&, const T*, const T*, T*);   \
-  template LossResult softmax_loss(const SoftmaxShape&, const T*, const T*, bool, Index); \
-  template void softmax_loss_backward(Engine&, const SoftmaxShape&, const T*, const T*, bool, Index, T, T*);
+#define SPARKNET_SOFTMAX(T)                                          \
+  template void softmax(Engine&, const SoftmaxShape&, const T*, T*); \
+  template void softmax_backward(Engine&, const SoftmaxShape&, const T*, const T*, T*);
 SPARKNET_SOFTMAX(float)
 SPARKNET_SOFTMAX(double)
 #undef SPARKNET_SOFTMAX

@@ -3,6 +3,10 @@
 #include <cuda_runtime_api.h>
 
 #include <cstring>
+#include <exception>
+#include <string>
+
+#include "kernels/cuda/backend.h"
 
 namespace {
 
@@ -34,11 +38,32 @@ const char* describe_device(int index, DeviceInfo* info) {
   return text_of(status);
 }
 
+/// The text that was last thrown; a caller reads it before it calls again.
+thread_local std::string wrong;
+
+const char* make_backend(const BackendOptions* options, sparknet::kernels::Backend** made) {
+  try {
+    *made = new CudaBackend(*options);
+    return nullptr;
+  } catch (const std::exception& error) {
+    wrong = error.what();
+    return wrong.c_str();
+  }
+}
+
+const char* allocate_shared(std::size_t bytes, void** memory) {
+  return text_of(cudaMallocManaged(memory, bytes > 0 ? bytes : 1, cudaMemAttachGlobal));
+}
+
+void release_shared(void* memory) {
+  cudaFree(memory);
+}
+
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const Module* sparknet_cuda_module() {
   static const Module module = [] {
-    Module made{kModuleVersion, 0, 0, count_devices, describe_device};
+    Module made{kModuleVersion, 0, 0, count_devices, describe_device, make_backend, allocate_shared, release_shared};
     cudaRuntimeGetVersion(&made.runtime_version);
     cudaDriverGetVersion(&made.driver_version);
     return made;

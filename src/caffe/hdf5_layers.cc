@@ -121,7 +121,15 @@ class RunningHDF5Output final : public Layer {
   }
   void forward(LayerIO& io) override {
     if (!writer_) writer_ = std::make_unique<Hdf5Writer>(file_);
-    for (std::size_t i = 0; i < names_.size(); ++i) writer_->append(names_[i], io.bottom(i));
+    for (std::size_t i = 0; i < names_.size(); ++i) {
+      if (io.backend().on_host()) {
+        writer_->append(names_[i], io.bottom(i));
+        continue;
+      }
+      Tensor values(io.bottom(i).shape(), io.dtype());
+      io.backend().read(values.raw(), io.bottom(i).raw(), values.bytes());
+      writer_->append(names_[i], values);
+    }
   }
   void backward(LayerIO&) override {}
 

@@ -13,6 +13,7 @@
 #include "src/caffe/model_file.h"
 #include "src/caffe/proto.h"
 #include "src/caffe/solver_state_file.h"
+#include "src/host_mirror.h"
 #include "src/io/file.h"
 
 namespace sparknet::caffe {
@@ -24,8 +25,10 @@ const std::vector<ParamInfo>& history_params(Solver& solver) {
 }
 
 /// A parameter's part of a slot of history, which has the shape of the arena.
-Tensor part(Solver& solver, int slot, const ParamInfo& info) {
-  return solver.history(slot).subarray({info.offset}, {info.offset + info.shape.count()}).reshape(info.shape);
+Tensor part(const detail::HostMirror& mirror, int slot, const ParamInfo& info) {
+  return mirror.history()[static_cast<std::size_t>(slot)]
+      .subarray({info.offset}, {info.offset + info.shape.count()})
+      .reshape(info.shape);
 }
 
 /// Caffe's own rules keep their numbers as ours of the same names do, in the same order of slots.
@@ -134,11 +137,13 @@ RestoreReport restore_state(
     }
   }
   // From here on nothing fails.
+  detail::HostMirror mirror(solver);
   for (std::size_t i = 0; i < state.history.size(); ++i) {
     const ParamInfo& info = params[i % params.size()];
-    Tensor target = part(solver, static_cast<int>(i / params.size()), info);
+    Tensor target = part(mirror, static_cast<int>(i / params.size()), info);
     target.copy_from(state.history[i].cast(target.dtype()).reshape(info.shape));
   }
+  mirror.store_history();
   solver.set_iteration(state.iteration);
   solver.net().set_passes(static_cast<std::uint64_t>(state.iteration * solver.param().iter_size));
   return report;
@@ -151,10 +156,11 @@ void save_state(Solver& solver, const std::filesystem::path& file, const std::fi
   const std::int64_t iteration = solver.iteration();
   if (iteration > INT_MAX) refuse(fmt::format("cannot be written: Caffe counts no {} iterations", iteration));
   const auto step = static_cast<std::int32_t>(current_step(solver.param(), iteration));
+  const detail::HostMirror mirror(solver);
   const auto each = [&, params = history_params(solver)](auto&& f) {
     std::size_t i = 0;
     for (int slot = 0; slot < solver.rule().slots(); ++slot)
-      for (const ParamInfo& info : params) f(i++, part(solver, slot, info));
+      for (const ParamInfo& info : params) f(i++, part(mirror, slot, info));
   };
   if (file.extension() == ".h5") {
     Hdf5Writer out(file);

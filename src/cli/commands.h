@@ -29,6 +29,7 @@ struct NetArguments {
   /// Separated by commas.
   std::string stage;
   int threads = 0;
+  Device device = {};
 };
 
 /// The net, with the weights if there are any. What the weights lack is said on stderr.
@@ -64,6 +65,7 @@ struct TrainArguments {
   int level = 0;
   std::string stage;
   int threads = 0;
+  Device device = {};
 };
 int train(const TrainArguments& arguments);
 

@@ -90,6 +90,7 @@ void add_net(CLI::App* app, NetArguments& net, bool needs_weights, const char* p
   choice(app, "--phase", net.phase, phases, fmt::format("TRAIN or TEST ({})", phase));
   add_state(app, net.level, net.stage);
   add_threads(app, net.threads);
+  add_device(app, net.device);
 }
 
 }  // namespace
@@ -131,6 +132,7 @@ int main(int argc, char** argv) {
   choice(train_command, "--sighup_effect", train_arguments.sighup, effects, "What SIGHUP does (snapshot)");
   add_state(train_command, train_arguments.level, train_arguments.stage);
   add_threads(train_command, train_arguments.threads);
+  add_device(train_command, train_arguments.device);
 
   TestArguments test_arguments;
   CLI::App* test_command =

@@ -45,6 +45,7 @@ Net open_net(const NetArguments& arguments, std::vector<std::string> keep) {
   Net net(
       std::move(param),
       {.phase = arguments.phase,
+       .device = arguments.device,
        .threads = arguments.threads,
        .keep = std::move(keep),
        .level = arguments.level,

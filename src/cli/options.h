@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "sparknet/device.h"
 #include "src/suggest.h"
 
 namespace sparknet::cli {
@@ -22,6 +23,24 @@ inline CLI::Validator at_least(int least, std::size_t most_digits = 12) {
     return text.size() > most_digits ? fmt::format("{} is too large", text) : "";
   };
   return CLI::Validator(check, "");
+}
+
+/// --device: cpu, cuda (the first GPU) or cuda:N.
+inline CLI::Option* add_device(CLI::App* app, Device& device) {
+  return app
+      ->add_option_function<std::string>(
+          "--device",
+          [&device](const std::string& text) {
+            const std::size_t colon = text.find(':');
+            const bool is_cuda = text.substr(0, colon) == "cuda";
+            const std::string number = colon == std::string::npos ? "0" : text.substr(colon + 1);
+            const std::string wrong = at_least(0, 3)(number);
+            if ((!is_cuda && text != "cpu") || (is_cuda && !wrong.empty()))
+              throw CLI::ValidationError("--device", text + " is no device: cpu, cuda (the first GPU) or cuda:N");
+            device = is_cuda ? Device::cuda(std::stoi(number)) : Device::cpu();
+          },
+          "Where the net runs: cpu, cuda or cuda:N (cpu)")
+      ->type_name("NAME");
 }
 
 /// What is said of an argument that the command does not know; for an option, the nearest there is.

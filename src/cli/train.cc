@@ -119,6 +119,7 @@ class Training {
   NetOptions options(const NetState& state, std::uint64_t seed) const {
     return {
         .phase = state.phase,
+        .device = arguments_.device,
         .threads = arguments_.threads,
         .seed = seed,
         .level = state.level,

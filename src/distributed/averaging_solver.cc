@@ -12,6 +12,7 @@
 #include "src/distributed/center.h"
 #include "src/distributed/group_snapshot.h"
 #include "src/distributed/measures.h"
+#include "src/host_mirror.h"
 
 namespace sparknet {
 namespace {
@@ -25,10 +26,16 @@ NetOptions for_rank(NetOptions options, const Communicator& group) {
   return options;
 }
 
-Solver& begin_together(Solver& solver, Communicator& group) {
-  Tensor weights = solver.net().param_arena();
+detail::HostMirror begin_together(Solver& solver, Communicator& group) {
+  detail::HostMirror mirror(solver);
+  Tensor weights = mirror.weights();
   group.broadcast(weights, 0);
-  return solver;
+  mirror.store_weights();
+  return mirror;
+}
+
+void assign(Tensor to, const Tensor& from) {
+  to.copy_from(from);
 }
 
 std::size_t at(int rank) {
@@ -53,13 +60,14 @@ void draw(Tensor& weights, const Tensor& centre, double pull) {
 struct AveragingSolver::State {
   State(std::unique_ptr<Solver> made, Solver& used, Communicator& communicator, AveragingOptions averaging)
       : own(std::move(made)),
-        solver(begin_together(used, communicator)),
+        solver(used),
+        mirror(begin_together(used, communicator)),
         group(communicator),
         options(std::move(averaging)),
-        center(options, solver.net().params(), solver.net().param_arena()) {
+        center(options, solver.net().params(), mirror.weights()) {
     attendance.present.resize(static_cast<std::size_t>(group.size()));
     std::iota(attendance.present.begin(), attendance.present.end(), 0);
-    if (pull() < 1) mine = solver.net().param_arena().copy();
+    if (pull() < 1) mine = mirror.weights().copy();
     if (pull() < 1 && !center.start().defined())
       throw Error(fmt::format("outer optimizer \"{}\" has a pull but needs no start", center.outer().name()));
   }
@@ -104,7 +112,8 @@ struct AveragingSolver::State {
   }
 
   void average(RoundStats& stats, const RoundReport& report, bool stop) {
-    Tensor weights = solver.net().param_arena();
+    mirror.fetch_weights();
+    Tensor weights = mirror.weights();
     const bool is_new = attendance.is_new(group.rank());
     const bool finite = detail::is_finite(weights) && std::isfinite(report.loss_sum);
     counts = finite && !is_new;
@@ -154,27 +163,27 @@ struct AveragingSolver::State {
     const double unit = *std::find_if(weights_of.begin(), weights_of.end(), [](double w) { return w > 0; });
     if (mine.defined()) mine.copy_from(weights);
     group.all_reduce_mean(weights, weight / unit, total / unit);
-    if (options.history == SolverHistory::Average)
-      for (int slot = 0; slot < solver.rule().slots(); ++slot) {
-        Tensor history = solver.history(slot);
-        group.all_reduce_mean(history, weight / unit, total / unit);
-      }
+    if (options.history != SolverHistory::Average) return;
+    mirror.fetch_history();
+    for (Tensor history : mirror.history()) group.all_reduce_mean(history, weight / unit, total / unit);
+    mirror.store_history();
   }
 
   void apply(RoundStats& stats) {
-    Tensor weights = solver.net().param_arena();
+    Tensor weights = mirror.weights();
     if (mine.defined()) draw(mine, center.start(), pull());
     center.advance(weights, stats);
     if (mine.defined()) {
       if (!counts) mine.copy_from(weights);
       weights.copy_from(mine);
     }
+    mirror.store_weights();
     const bool fresh = options.history == SolverHistory::Keep && !counts;
     if (fresh || options.history == SolverHistory::Reset) solver.reset_history();
     solver.set_iteration(stats.iteration);
   }
 
-  Tensor agreed() const { return mine.defined() ? center.start() : solver.net().param_arena(); }
+  Tensor agreed() const { return mine.defined() ? center.start() : mirror.weights(); }
 
   detail::GroupSnapshot describe() const {
     detail::GroupSnapshot snapshot{
@@ -188,7 +197,7 @@ struct AveragingSolver::State {
         .iteration = solver.iteration(),
         .numbers = center.numbers(),
         .layout = solver.net().params(),
-        .arena = solver.net().param_arena().count()};
+        .arena = mirror.weights().count()};
     for (const Tensor& tensor : center.tensors()) snapshot.outer_tensors.emplace_back(tensor.dtype(), tensor.count());
     return snapshot;
   }
@@ -196,9 +205,9 @@ struct AveragingSolver::State {
   /// What of this worker alone a snapshot holds.
   std::vector<Tensor> own_tensors() const {
     std::vector<Tensor> tensors;
-    if (mine.defined()) tensors.push_back(solver.net().param_arena());
+    if (mine.defined()) tensors.push_back(mirror.weights());
     if (options.history == SolverHistory::Keep)
-      for (int slot = 0; slot < solver.rule().slots(); ++slot) tensors.push_back(solver.history(slot));
+      tensors.insert(tensors.end(), mirror.history().begin(), mirror.history().end());
     return tensors;
   }
 
@@ -206,13 +215,14 @@ struct AveragingSolver::State {
     std::vector<Tensor> tensors = {agreed()};
     for (const Tensor& tensor : center.tensors()) tensors.push_back(tensor);
     if (options.history == SolverHistory::Average)
-      for (int slot = 0; slot < solver.rule().slots(); ++slot) tensors.push_back(solver.history(slot));
+      tensors.insert(tensors.end(), mirror.history().begin(), mirror.history().end());
     return tensors;
   }
 
   void snapshot(const std::filesystem::path& file) {
     detail::GroupSnapshot snapshot = describe();
     gather_workers(snapshot);
+    mirror.fetch_history();
     std::optional<detail::GroupSnapshotWriter> writer;
     if (group.rank() == attendance.root()) {
       writer.emplace(file, snapshot);
@@ -269,14 +279,19 @@ struct AveragingSolver::State {
     };
     for (const Tensor& tensor : common_tensors()) receive(tensor);
     center.set_start(agreed());
-    if (mine.defined()) net.param_arena().copy_from(center.start());
-    if (options.history != SolverHistory::Average) solver.reset_history();
+    if (mine.defined()) assign(mirror.weights(), center.start());
+    if (options.history != SolverHistory::Average) {
+      solver.reset_history();
+      mirror.fetch_history();
+    }
     for (std::size_t rank = 0; rank < snapshot.workers.size(); ++rank)
       for (Tensor of_mine : own_tensors()) {
         const Tensor of_rank(of_mine.shape(), of_mine.dtype());
         receive(of_rank);
         if (rank == at(group.rank()) && snapshot.workers[rank].present) of_mine.copy_from(of_rank);
       }
+    mirror.store_weights();
+    mirror.store_history();
     solver.set_iteration(snapshot.iteration);
     net.set_passes(worker.passes);
     if (net.feed() && worker.cursor >= 0) net.feed()->seek(worker.cursor);
@@ -313,6 +328,7 @@ struct AveragingSolver::State {
 
   std::unique_ptr<Solver> own;
   Solver& solver;
+  detail::HostMirror mirror;
   Communicator& group;
   AveragingOptions options;
   AveragingCallbacks callbacks;
@@ -377,7 +393,9 @@ void AveragingSolver::solve() {
     if (snapshots && due && !stopped && stats.iteration < param.max_iter) snapshot_now();
   }
   if (snapshots && trained) snapshot_now();
-  if (s.mine.defined()) s.solver.net().param_arena().copy_from(s.center.start());
+  if (!s.mine.defined()) return;
+  assign(s.mirror.weights(), s.center.start());
+  s.mirror.store_weights();
 }
 
 void AveragingSolver::solve(SourcePtr source, FeedOptions options) {

@@ -12,6 +12,7 @@
 #include "src/distributed/center.h"
 #include "src/distributed/group_snapshot.h"
 #include "src/distributed/measures.h"
+#include "src/host_mirror.h"
 #include "src/io/bytes.h"
 
 namespace sparknet {
@@ -124,7 +125,8 @@ RoundTask decode_round_task(std::span<const std::byte> bytes, const std::string&
 
 Contribution run_round_task(Solver& solver, const RoundTask& task, int worker) {
   Net& net = solver.net();
-  Tensor weights = net.param_arena();
+  detail::HostMirror mirror(solver);
+  Tensor weights = mirror.weights();
   const std::uint64_t schema = schema_of(net.params(), weights.dtype());
   if (schema != task.schema)
     throw Error(fmt::format(
@@ -140,6 +142,7 @@ Contribution run_round_task(Solver& solver, const RoundTask& task, int worker) {
         solver.rule().name(),
         solver.rule().slots()));
   weights.copy_from(task.weights);
+  mirror.store_weights();
   solver.set_iteration(task.iteration);
   const auto found = std::find_if(task.states.begin(), task.states.end(), [&](const WorkerState& state) {
     return state.worker == worker;
@@ -149,10 +152,14 @@ Contribution run_round_task(Solver& solver, const RoundTask& task, int worker) {
   // Where it stands there already it goes on with the batches that are prepared.
   if (net.feed() && start.cursor >= 0 && net.feed()->cursor() != start.cursor) net.feed()->seek(start.cursor);
   if (task.history == SolverHistory::Reset) solver.reset_history();
-  for (std::size_t slot = 0; slot < task.slots.size(); ++slot)
-    solver.history(static_cast<int>(slot)).copy_from(task.slots[slot]);
+  for (std::size_t slot = 0; slot < task.slots.size(); ++slot) {
+    Tensor history = mirror.history()[slot];
+    history.copy_from(task.slots[slot]);
+  }
+  if (!task.slots.empty()) mirror.store_history();
 
   const RoundReport report = run_round(solver, task.policy);
+  mirror.fetch_weights();
   Contribution made{.schema = schema, .round = task.round, .carries = task.carries};
   made.steps = made.most_steps = report.steps;
   made.examples = report.examples;
@@ -169,8 +176,10 @@ Contribution run_round_task(Solver& solver, const RoundTask& task, int worker) {
   made.loss_steps = report.steps;
   if (task.drift) made.squares = made.weight * detail::squared_distance(weights, task.weights);
   made.sums.push_back(task.carries == Carries::Weights ? weights.copy() : task.weights - weights);
-  if (task.history == SolverHistory::Average)
-    for (int slot = 0; slot < solver.rule().slots(); ++slot) made.sums.push_back(solver.history(slot).copy());
+  if (task.history == SolverHistory::Average) {
+    mirror.fetch_history();
+    for (const Tensor& history : mirror.history()) made.sums.push_back(history.copy());
+  }
   return made;
 }
 

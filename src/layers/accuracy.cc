@@ -1,8 +1,5 @@
 #include "sparknet/layers/accuracy.h"
 
-#include <algorithm>
-
-#include "sparknet/element.h"
 #include "src/layers/common.h"
 #include "src/layers/loss.h"
 
@@ -14,63 +11,33 @@ class RunningAccuracy final : public Layer {
   explicit RunningAccuracy(const AccuracyOptions& options) : options_(options) {}
 
   void setup(LayerSetup& setup) override {
-    shape_ = classes_along(options_.axis, setup.bottom()[0]);
-    per_class_ = setup.top().size() == 2;
-    if (per_class_) setup.scratch(2 * static_cast<std::size_t>(shape_.classes) * sizeof(Dim));
+    pass_.shape = classes_along(options_.axis, setup.bottom()[0]);
+    pass_.has_ignore = options_.ignore_label.has_value();
+    pass_.ignore = options_.ignore_label.value_or(0);
+    pass_.top_k = options_.top_k;
+    setup.scratch(static_cast<std::size_t>(kernels::accuracy_scratch(pass_.shape)) * sizeof(kernels::Index));
     setup.backward_reads(false, false);
     setup.no_gradient(0);
     setup.no_gradient(1);
+    setup.verdict();
   }
 
   void forward(LayerIO& io) override {
-    dispatch(io.dtype(), [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      count<T>(io);
-    });
+    kernels::AccuracyPass pass = pass_;
+    pass.scores = io.bottom(0).raw();
+    pass.labels = io.bottom(1).raw();
+    pass.share = io.top().raw();
+    pass.class_shares = io.tops.size() == 2 ? io.top(1).raw() : nullptr;
+    pass.scratch = reinterpret_cast<kernels::Index*>(io.scratch());
+    io.backend().accuracy(io.dtype(), pass, io.verdict());
   }
 
   void backward(LayerIO&) override {}
+  void refuse(LayerIO& io, std::int64_t verdict) override { refuse_label(io, verdict, pass_.shape.classes); }
 
  private:
-  template <class T>
-  void count(LayerIO& io) const {
-    const std::span<const T> scores = io.bottom(0).span<T>(), labels = io.bottom(1).span<T>();
-    const std::size_t classes = per_class_ ? static_cast<std::size_t>(shape_.classes) : 0;
-    const std::span<Dim> counted_of(reinterpret_cast<Dim*>(io.scratch()), classes);
-    const std::span<Dim> right_of(counted_of.data() + classes, classes);
-    std::ranges::fill(counted_of, 0);
-    std::ranges::fill(right_of, 0);
-    Dim counted = 0, right = 0;
-    for (Dim i = 0; i < shape_.outer * shape_.inner; ++i) {
-      const double label = static_cast<double>(labels[static_cast<std::size_t>(i)]);
-      if (options_.ignore_label && label == static_cast<double>(*options_.ignore_label)) continue;
-      if (!(label >= 0 && label < static_cast<double>(shape_.classes)) ||
-          label != static_cast<double>(static_cast<Dim>(label)))
-        refuse_label(io.bottom(1), i, shape_.classes);
-      const Dim first = i / shape_.inner * shape_.classes * shape_.inner + i % shape_.inner;
-      const auto score = [&](Dim c) { return scores[static_cast<std::size_t>(first + c * shape_.inner)]; };
-      const T own = score(static_cast<Dim>(label));
-      Dim as_good = -1;  // its own score is one of those
-      for (Dim c = 0; c < shape_.classes && as_good < options_.top_k; ++c) as_good += !(score(c) < own);
-      const bool is_right = as_good < options_.top_k;
-      ++counted;
-      right += is_right;
-      if (!per_class_) continue;
-      ++counted_of[static_cast<std::size_t>(label)];
-      right_of[static_cast<std::size_t>(label)] += is_right;
-    }
-    const auto share = [](Dim part, Dim all) {
-      return all == 0 ? 0 : static_cast<double>(part) / static_cast<double>(all);
-    };
-    io.top().fill(share(right, counted));
-    if (!per_class_) return;
-    const std::span<T> shares = io.top(1).span<T>();
-    for (std::size_t c = 0; c < classes; ++c) shares[c] = static_cast<T>(share(right_of[c], counted_of[c]));
-  }
-
   AccuracyOptions options_;
-  kernels::SoftmaxShape shape_{};
-  bool per_class_ = false;
+  kernels::AccuracyPass pass_{};
 };
 
 }  // namespace

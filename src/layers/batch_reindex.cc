@@ -8,45 +8,37 @@ namespace {
 class RunningBatchReindex final : public Layer {
  public:
   void setup(LayerSetup& setup) override {
-    const Shape& examples = setup.bottom()[0];
-    examples_ = examples[0];
-    row_ = examples.count(1);
-    row_bytes_ = static_cast<std::size_t>(row_) * size_of(setup.dtype());
-    indices_.resize(static_cast<std::size_t>(setup.bottom()[1].count()));
+    examples_ = setup.bottom()[0][0];
+    row_ = setup.bottom()[0].count(1);
+    indices_ = setup.bottom()[1].count();
+    setup.state(static_cast<std::size_t>(indices_) * sizeof(kernels::Index));
     setup.backward_reads(false, false);
     setup.no_gradient(1);
+    setup.verdict();
   }
 
   void forward(LayerIO& io) override {
-    for (std::size_t i = 0; i < indices_.size(); ++i) {
-      const double index = element(io.bottom(1), static_cast<Dim>(i));
-      if (!(index >= 0 && index < static_cast<double>(examples_)) ||
-          index != static_cast<double>(static_cast<Dim>(index)))
-        throw BadInput(fmt::format("index {} is {} and there are {} examples", i, index, examples_));
-      indices_[i] = static_cast<std::size_t>(index);
-    }
-    for (std::size_t i = 0; i < indices_.size(); ++i)
-      io.backend().copy_rows(
-          1,
-          row_bytes_,
-          io.bottom().raw() + indices_[i] * row_bytes_,
-          row_bytes_,
-          io.top().raw() + i * row_bytes_,
-          row_bytes_);
+    io.backend().read_places(io.dtype(), indices_, examples_, io.bottom(1).raw(), places(io), io.verdict());
+    // A bad index has no place; on the host nothing is copied where there is one.
+    if (io.backend().on_host() && *io.verdict() >= 0) return;
+    io.backend().gather_rows(io.dtype(), indices_, row_, places(io), io.bottom().raw(), 0, io.top().raw());
   }
 
   void backward(LayerIO& io) override {
     if (!io.needs_bottom_diff()) return;
-    std::byte* const diff = io.bottom_diff().raw();
-    io.backend().map(io.dtype(), {.kind = kernels::MapKind::Constant}, io.bottom_diff().count(), diff, diff);
-    for (std::size_t i = 0; i < indices_.size(); ++i)
-      io.backend().axpy(io.dtype(), row_, 1, io.top_diff().raw() + i * row_bytes_, diff + indices_[i] * row_bytes_);
+    io.backend()
+        .scatter_rows(io.dtype(), indices_, row_, places(io), io.top_diff().raw(), examples_, io.bottom_diff().raw());
+  }
+
+  void refuse(LayerIO& io, std::int64_t bad) override {
+    throw BadInput(
+        fmt::format("index {} is {} and there are {} examples", bad, element(io, io.bottom(1), bad), examples_));
   }
 
  private:
-  Dim examples_ = 0, row_ = 0;
-  std::size_t row_bytes_ = 0;
-  std::vector<std::size_t> indices_;  // of the last forward
+  static kernels::Index* places(LayerIO& io) { return reinterpret_cast<kernels::Index*>(io.state()); }
+
+  Dim examples_ = 0, row_ = 0, indices_ = 0;
 };
 
 }  // namespace

@@ -78,11 +78,21 @@ kernels::SoftmaxShape classes_along(Dim axis, const Shape& scores) {
   return {scores.count(0, classes), scores[classes], scores.count(classes + 1)};
 }
 
-double element(const Tensor& tensor, Dim index) {
+double element(const LayerIO& io, const Tensor& tensor, Dim index) {
   return dispatch(tensor.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    return static_cast<double>(tensor.span<T>()[static_cast<std::size_t>(index)]);
+    typename decltype(tag)::type value{};
+    io.backend().read(&value, tensor.raw() + static_cast<std::size_t>(index) * sizeof value, sizeof value);
+    return static_cast<double>(value);
   });
+}
+
+void fill(LayerIO& io, Tensor& tensor, double value) {
+  io.backend()
+      .map(io.dtype(), {.kind = kernels::MapKind::Constant, .a = value}, tensor.count(), tensor.raw(), tensor.raw());
+}
+
+std::shared_ptr<std::byte> own_memory(kernels::Backend& backend, std::size_t bytes) {
+  return {static_cast<std::byte*>(backend.allocate(bytes)), [&backend](std::byte* memory) { backend.release(memory); }};
 }
 
 }  // namespace sparknet

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -46,7 +47,13 @@ std::size_t axis_of(Dim axis, const Shape& shape);
 /// The scores of a classifier, cut at the axis of the classes.
 kernels::SoftmaxShape classes_along(Dim axis, const Shape& scores);
 
-/// An element of a dense tensor of any type, as a double.
-double element(const Tensor& tensor, Dim index);
+/// An element of one of the layer's tensors, as a double; waits for it. For messages.
+double element(const LayerIO& io, const Tensor& tensor, Dim index);
+
+/// Sets all elements of one of the layer's tensors.
+void fill(LayerIO& io, Tensor& tensor, double value);
+
+/// Zeroed memory of the layer's own, where the net runs.
+std::shared_ptr<std::byte> own_memory(kernels::Backend& backend, std::size_t bytes);
 
 }  // namespace sparknet

@@ -14,8 +14,9 @@ class RunningContrastiveLoss final : public Layer {
     pass_.kind = options_.legacy_version ? kernels::LossKind::ContrastiveSquares : kernels::LossKind::Contrastive;
     pass_.shape = classes_per_example(setup.bottom()[0]);
     pass_.margin = options_.margin;
-    divisor_ = 2 * static_cast<double>(pass_.shape.outer);
+    pass_.divisor = 2 * static_cast<double>(pass_.shape.outer);
     setup.state(static_cast<std::size_t>(count()) * size_of(setup.dtype()));
+    run_.setup(setup);
     setup.backward_reads(true, false);
     setup.no_gradient(2);
     setup.loss(options_.loss_weight);
@@ -25,21 +26,13 @@ class RunningContrastiveLoss final : public Layer {
     const void* const features[] = {io.bottom(0).raw(), io.bottom(1).raw()};
     const double coeff[] = {1, -1};
     io.backend().eltwise(io.dtype(), kernels::EltwiseOp::Sum, count(), 2, features, coeff, io.state());
-    const kernels::LossResult loss = io.backend().loss(io.dtype(), pass_of(io));
-    require(
-        loss.bad_label < 0,
-        "the label of pair {} is {}",
-        loss.bad_label,
-        loss.bad_label < 0 ? 0 : element(io.bottom(2), loss.bad_label));
-    io.top().fill(loss.sum / divisor_);
+    run_.forward(io, pass_of(io));
   }
 
   void backward(LayerIO& io) override {
-    const double scale = element(io.top_diff(), 0) / divisor_;
-    const bool first = io.needs_bottom_diff(0), second = io.needs_bottom_diff(1);
-    if (first) io.backend().loss_backward(io.dtype(), pass_of(io), scale, io.bottom_diff(0).raw());
-    if (!second) return;
-    if (first)
+    run_.backward(io, pass_of(io));
+    if (!io.needs_bottom_diff(1)) return;
+    if (io.needs_bottom_diff(0))
       io.backend().map(
           io.dtype(),
           {kernels::MapKind::Affine, -1, 0, 0},
@@ -47,7 +40,11 @@ class RunningContrastiveLoss final : public Layer {
           io.bottom_diff(0).raw(),
           io.bottom_diff(1).raw());
     else
-      io.backend().loss_backward(io.dtype(), pass_of(io), -scale, io.bottom_diff(1).raw());
+      run_.backward(io, pass_of(io), 1, -1);
+  }
+
+  void refuse(LayerIO& io, std::int64_t verdict) override {
+    throw BadInput(fmt::format("the label of pair {} is {}", verdict, element(io, io.bottom(2), verdict)));
   }
 
  private:
@@ -61,7 +58,7 @@ class RunningContrastiveLoss final : public Layer {
 
   ContrastiveLossOptions options_;
   kernels::LossPass pass_{};
-  double divisor_ = 1;
+  LossRun run_;
 };
 
 }  // namespace

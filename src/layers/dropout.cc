@@ -18,7 +18,7 @@ class RunningDropout final : public Layer {
     if (io.phase() == Phase::Train)
       drop(io, io.bottom(), io.top());
     else if (io.top().raw() != io.bottom().raw())
-      io.top().copy_from(io.bottom());
+      io.backend().copy(io.top().raw(), io.bottom().raw(), io.top().bytes());
   }
 
   void backward(LayerIO& io) override {

@@ -15,13 +15,18 @@ class RunningDummyData final : public Layer {
     if (fillers_.empty()) fillers_.push_back(Filler::constant(0));
     if (fillers_.size() != tops.size()) fillers_.resize(tops.size(), fillers_[0]);
     for (std::size_t i = 0; i < tops.size(); ++i) require_fit(fillers_[i], tops[i], setup.dtype());
+    for (std::size_t i = 0; i < tops.size() && !setup.backend().on_host(); ++i)
+      made_.emplace_back(tops[i], setup.dtype());
     setup.backward_reads(false, false);
   }
 
   void forward(LayerIO& io) override {
     // In the test phase passes have no number.
     Random random(io.seed(), io.sequence() + (io.phase() == Phase::Test ? passes_++ : 0));
-    for (std::size_t i = 0; i < fillers_.size(); ++i) fill(fillers_[i], io.top(i), random);
+    for (std::size_t i = 0; i < fillers_.size(); ++i) {
+      fill(fillers_[i], made_.empty() ? io.top(i) : made_[i], random);
+      if (!made_.empty()) io.backend().write(io.top(i).raw(), made_[i].raw(), made_[i].bytes());
+    }
   }
 
   void backward(LayerIO&) override {}
@@ -41,6 +46,7 @@ class RunningDummyData final : public Layer {
 
   std::vector<Filler> fillers_;
   std::uint64_t passes_ = 0;
+  std::vector<Tensor> made_;  // on the host, where the tops are not
 };
 
 }  // namespace

@@ -21,17 +21,18 @@ class RunningEmbed final : public Layer {
       setup.param("bias", {shape_.num_output}, options_.bias_filler, options_.lr_mult.bias, options_.decay_mult.bias);
     setup.backward_reads(options_.lr_mult.weights != 0, false);
     setup.no_gradient(0);
+    setup.verdict();
   }
 
   void forward(LayerIO& io) override {
-    const kernels::Index bad = io.backend().embed(
+    io.backend().embed(
         io.dtype(),
         shape_,
         io.bottom().raw(),
         io.param(0).raw(),
         options_.bias ? io.param(1).raw() : nullptr,
-        io.top().raw());
-    if (bad >= 0) refuse_index(io.bottom(), bad);
+        io.top().raw(),
+        io.verdict());
   }
 
   void backward(LayerIO& io) override {
@@ -45,18 +46,19 @@ class RunningEmbed final : public Layer {
         io.accumulate());
   }
 
- private:
-  [[noreturn]] void refuse_index(const Tensor& indices, Dim bad) const {
+  void refuse(LayerIO& io, std::int64_t bad) override {
+    const Tensor& indices = io.bottom();
     const Dim per_example = indices.shape().count(1);
     const std::string position = per_example == 1 ? "" : fmt::format("at position {} ", bad % per_example);
     throw BadInput(fmt::format(
         "the index of example {} {}is {} and option .input_dim is {}",
         bad / per_example,
         position,
-        element(indices, bad),
+        element(io, indices, bad),
         shape_.input_dim));
   }
 
+ private:
   EmbedOptions options_;
   kernels::EmbedShape shape_{};
 };

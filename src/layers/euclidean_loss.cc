@@ -11,10 +11,10 @@ class RunningEuclideanLoss final : public Layer {
   explicit RunningEuclideanLoss(const EuclideanLossOptions& options) : options_(options) {}
 
   void setup(LayerSetup& setup) override {
-    const Shape& predictions = setup.bottom()[0];
-    examples_ = static_cast<double>(predictions[0]);
-    count_ = predictions.count();
-    setup.state(static_cast<std::size_t>(count_) * size_of(setup.dtype()));
+    pass_.shape = classes_per_example(setup.bottom()[0]);
+    pass_.divisor = static_cast<double>(pass_.shape.outer);
+    setup.state(static_cast<std::size_t>(count()) * size_of(setup.dtype()));
+    run_.setup(setup);
     setup.backward_reads(false, false);
     setup.loss(options_.loss_weight);
   }
@@ -22,23 +22,26 @@ class RunningEuclideanLoss final : public Layer {
   void forward(LayerIO& io) override {
     const void* const bottoms[] = {io.bottom(0).raw(), io.bottom(1).raw()};
     const double coeff[] = {1, -1};
-    io.backend().eltwise(io.dtype(), kernels::EltwiseOp::Sum, count_, 2, bottoms, coeff, io.state());
-    io.top().fill(io.backend().sum_squares(io.dtype(), count_, io.state()) / (2 * examples_));
+    io.backend().eltwise(io.dtype(), kernels::EltwiseOp::Sum, count(), 2, bottoms, coeff, io.state());
+    run_.forward(io, pass_of(io));
   }
 
   void backward(LayerIO& io) override {
-    for (std::size_t i = 0; i < 2; ++i) {
-      if (!io.needs_bottom_diff(i)) continue;
-      const double scale = (i == 0 ? 1 : -1) * element(io.top_diff(), 0) / examples_;
-      io.backend()
-          .map(io.dtype(), {kernels::MapKind::Affine, scale, 0, 0}, count_, io.state(), io.bottom_diff(i).raw());
-    }
+    run_.backward(io, pass_of(io), 0, 1);
+    run_.backward(io, pass_of(io), 1, -1);
   }
 
  private:
+  Dim count() const { return pass_.shape.outer * pass_.shape.classes; }
+  kernels::LossPass pass_of(const LayerIO& io) const {
+    kernels::LossPass pass = pass_;
+    pass.x = io.state();
+    return pass;
+  }
+
   EuclideanLossOptions options_;
-  double examples_ = 1;
-  Dim count_ = 0;
+  kernels::LossPass pass_{.kind = kernels::LossKind::Euclidean};
+  LossRun run_;
 };
 
 }  // namespace

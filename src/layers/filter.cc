@@ -11,52 +11,36 @@ class RunningFilter final : public Layer {
 
   void setup(LayerSetup& setup) override {
     const std::size_t data = setup.bottom().size() - 1;
-    items_ = static_cast<std::size_t>(setup.bottom()[0][0]);
+    items_ = setup.bottom()[0][0];
     for (std::size_t b = 0; b < data; ++b) rows_.push_back(setup.bottom()[b].count(1));
-    element_bytes_ = size_of(setup.dtype());
     pad_.resize(data);
-    kept_.reserve(items_);
+    setup.state(2 * static_cast<std::size_t>(items_) * sizeof(kernels::Index));
     setup.backward_reads(false, false);
     setup.no_gradient(data);
   }
 
   void forward(LayerIO& io) override {
-    kept_.clear();
-    for (std::size_t i = 0; i < items_; ++i)
-      if (element(io.bottom(rows_.size()), static_cast<Dim>(i)) != 0) kept_.push_back(i);
-    for (std::size_t b = 0; b < rows_.size(); ++b) {
-      for (std::size_t i = 0; i < kept_.size(); ++i) copy_row(io, b, io.bottom(b), kept_[i], io.top(b), i);
-      fill_rows(io, b, io.top(b), kept_.size(), pad_[b]);
-    }
-    if (io.tops.size() > rows_.size()) io.top(rows_.size()).fill(static_cast<double>(kept_.size()));
+    const std::size_t data = rows_.size();
+    void* const kept = io.tops.size() > data ? io.top(data).raw() : nullptr;
+    io.backend().select(io.dtype(), items_, io.bottom(data).raw(), places(io), where(io), kept);
+    for (std::size_t b = 0; b < data; ++b)
+      io.backend().gather_rows(io.dtype(), items_, rows_[b], places(io), io.bottom(b).raw(), pad_[b], io.top(b).raw());
   }
 
   void backward(LayerIO& io) override {
-    for (std::size_t b = 0; b < rows_.size(); ++b) {
-      if (!io.needs_bottom_diff(b)) continue;
-      fill_rows(io, b, io.bottom_diff(b), 0, 0);
-      for (std::size_t i = 0; i < kept_.size(); ++i) copy_row(io, b, io.top_diff(b), i, io.bottom_diff(b), kept_[i]);
-    }
+    for (std::size_t b = 0; b < rows_.size(); ++b)
+      if (io.needs_bottom_diff(b))
+        io.backend()
+            .gather_rows(io.dtype(), items_, rows_[b], where(io), io.top_diff(b).raw(), 0, io.bottom_diff(b).raw());
   }
 
  private:
-  std::size_t row_bytes(std::size_t b) const { return static_cast<std::size_t>(rows_[b]) * element_bytes_; }
-
-  void copy_row(LayerIO& io, std::size_t b, const Tensor& from, std::size_t i, Tensor& to, std::size_t j) const {
-    const std::size_t bytes = row_bytes(b);
-    io.backend().copy_rows(1, bytes, from.raw() + i * bytes, bytes, to.raw() + j * bytes, bytes);
-  }
-  /// The rows from `first` on.
-  void fill_rows(LayerIO& io, std::size_t b, Tensor& to, std::size_t first, double value) const {
-    std::byte* const begin = to.raw() + first * row_bytes(b);
-    const Dim count = static_cast<Dim>(items_ - first) * rows_[b];
-    io.backend().map(io.dtype(), {.kind = kernels::MapKind::Constant, .a = value}, count, begin, begin);
-  }
+  static kernels::Index* places(LayerIO& io) { return reinterpret_cast<kernels::Index*>(io.state()); }
+  kernels::Index* where(LayerIO& io) const { return places(io) + items_; }
 
   std::vector<double> pad_;
-  std::size_t items_ = 0, element_bytes_ = 0;
-  std::vector<Dim> rows_;          // the elements of a row, of each data bottom
-  std::vector<std::size_t> kept_;  // of the last forward
+  Dim items_ = 0;
+  std::vector<Dim> rows_;  // the elements of a row, of each data bottom
 };
 
 }  // namespace

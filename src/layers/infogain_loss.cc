@@ -16,10 +16,14 @@ class RunningInfogainLoss final : public Layer {
     pass_.shape = softmax_.shape();
     pass_.has_ignore = options_.ignore_label.has_value();
     pass_.ignore = options_.ignore_label.value_or(0);
+    pass_.divisor = divisor(options_.normalization, pass_.shape.outer, setup.bottom()[1].count());
+    run_.setup(setup);
     if (!options_.infogain.empty()) {
       std::vector<double> matrix;
       for (const std::vector<double>& row : options_.infogain) matrix.insert(matrix.end(), row.begin(), row.end());
-      matrix_ = Tensor::from<double>({pass_.shape.classes, pass_.shape.classes}, matrix).cast(setup.dtype());
+      const Tensor given = Tensor::from<double>({pass_.shape.classes, pass_.shape.classes}, matrix).cast(setup.dtype());
+      matrix_ = own_memory(setup.backend(), given.bytes());
+      setup.backend().write(matrix_.get(), given.raw(), given.bytes());
     }
     for (std::size_t i = 1; i < setup.bottom().size(); ++i) setup.no_gradient(i);
     setup.loss(options_.loss_weight);
@@ -27,32 +31,31 @@ class RunningInfogainLoss final : public Layer {
 
   void forward(LayerIO& io) override {
     softmax_.forward(io);
-    const kernels::LossResult loss = io.backend().loss(io.dtype(), pass_of(io));
-    if (loss.bad_label >= 0) refuse_label(io.bottom(1), loss.bad_label, pass_.shape.classes);
-    divisor_ = divisor(options_.normalization, pass_.shape.outer, io.bottom(1).count(), loss.valid);
-    io.top().fill(loss.sum / divisor_);
+    run_.forward(io, pass_of(io));
   }
 
   void backward(LayerIO& io) override {
     if (!io.needs_bottom_diff()) return;
-    io.backend().loss_backward(io.dtype(), pass_of(io), element(io.top_diff(), 0) / divisor_, io.bottom_diff().raw());
+    run_.backward(io, pass_of(io));
     softmax_.add_gradient_of_top(io);
   }
+
+  void refuse(LayerIO& io, std::int64_t verdict) override { refuse_label(io, verdict, pass_.shape.classes); }
 
  private:
   kernels::LossPass pass_of(LayerIO& io) const {
     kernels::LossPass pass = pass_;
     pass.x = softmax_.probabilities(io);
     pass.labels = io.bottom(1).raw();
-    pass.matrix = matrix_.defined() ? matrix_.raw() : io.bottom(2).raw();
+    pass.matrix = matrix_ ? matrix_.get() : io.bottom(2).raw();
     return pass;
   }
 
   InfogainLossOptions options_;
   InnerSoftmax softmax_;
   kernels::LossPass pass_{};
-  Tensor matrix_;
-  double divisor_ = 1;
+  std::shared_ptr<std::byte> matrix_;
+  LossRun run_;
 };
 
 }  // namespace

@@ -15,22 +15,16 @@ class RunningLoss final : public Layer {
 
   void setup(LayerSetup& setup) override {
     pass_.shape = classes_per_example(setup.bottom()[0]);
+    pass_.divisor = divisor(normalization_, pass_.shape.outer, setup.bottom()[1].count());
+    run_.setup(setup);
     setup.backward_reads(true, false);
     setup.no_gradient(1);
     setup.loss(loss_weight_);
   }
 
-  void forward(LayerIO& io) override {
-    const kernels::LossResult loss = io.backend().loss(io.dtype(), pass_of(io));
-    if (loss.bad_label >= 0) refuse_label(io.bottom(1), loss.bad_label, pass_.shape.classes);
-    divisor_ = divisor(normalization_, pass_.shape.outer, io.bottom(1).count(), loss.valid);
-    io.top().fill(loss.sum / divisor_);
-  }
-
-  void backward(LayerIO& io) override {
-    if (!io.needs_bottom_diff()) return;
-    io.backend().loss_backward(io.dtype(), pass_of(io), element(io.top_diff(), 0) / divisor_, io.bottom_diff().raw());
-  }
+  void forward(LayerIO& io) override { run_.forward(io, pass_of(io)); }
+  void backward(LayerIO& io) override { run_.backward(io, pass_of(io)); }
+  void refuse(LayerIO& io, std::int64_t verdict) override { refuse_label(io, verdict, pass_.shape.classes); }
 
  private:
   kernels::LossPass pass_of(const LayerIO& io) const {
@@ -42,7 +36,8 @@ class RunningLoss final : public Layer {
 
   kernels::LossPass pass_;
   Normalization normalization_;
-  double loss_weight_, divisor_ = 1;
+  double loss_weight_;
+  LossRun run_;
 };
 
 }  // namespace
@@ -57,10 +52,10 @@ std::string to_text(Normalization value) {
   return {};
 }
 
-double divisor(Normalization normalization, Dim batch, Dim labels, Dim valid) {
+double divisor(Normalization normalization, Dim batch, Dim labels) {
   switch (normalization) {
     case Normalization::Full: return static_cast<double>(std::max<Dim>(labels, 1));
-    case Normalization::Valid: return static_cast<double>(std::max<Dim>(valid, 1));
+    case Normalization::Valid: return 0;
     case Normalization::BatchSize: return static_cast<double>(std::max<Dim>(batch, 1));
     case Normalization::None: break;
   }
@@ -116,19 +111,40 @@ kernels::SoftmaxShape classes_per_example(const Shape& scores) {
   return {scores[0], scores.count(1), 1};
 }
 
-void refuse_label(const Tensor& labels, Dim index, Dim classes) {
+void refuse_label(const LayerIO& io, Dim index, Dim classes) {
+  const Tensor& labels = io.bottom(1);
   const Dim per_example = labels.shape().count(1);
   const std::string position = per_example == 1 ? "" : fmt::format("at position {} ", index % per_example);
   throw BadInput(fmt::format(
       "the label of example {} {}is {} and there are {} classes",
       index / per_example,
       position,
-      element(labels, index),
+      element(io, labels, index),
       classes));
 }
 
 std::unique_ptr<Layer> make_loss(const kernels::LossPass& pass, Normalization normalization, double loss_weight) {
   return std::make_unique<RunningLoss>(pass, normalization, loss_weight);
+}
+
+void LossRun::setup(LayerSetup& setup) {
+  constexpr std::size_t kAlignment = alignof(kernels::LossState);
+  at_ = (setup.state_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  setup.state(at_ - setup.state_bytes + sizeof(kernels::LossState));
+  setup.verdict();
+}
+
+kernels::LossState* LossRun::state(LayerIO& io) const {
+  return reinterpret_cast<kernels::LossState*>(io.state() + at_);
+}
+
+void LossRun::forward(LayerIO& io, const kernels::LossPass& pass) const {
+  io.backend().loss(io.dtype(), pass, io.top().raw(), state(io), io.verdict());
+}
+
+void LossRun::backward(LayerIO& io, const kernels::LossPass& pass, std::size_t bottom, double factor) const {
+  if (!io.needs_bottom_diff(bottom)) return;
+  io.backend().loss_backward(io.dtype(), pass, factor, io.top_diff().raw(), state(io), io.bottom_diff(bottom).raw());
 }
 
 void InnerSoftmax::setup(LayerSetup& setup, Dim axis) {
@@ -150,10 +166,7 @@ void InnerSoftmax::forward(LayerIO& io) const {
 void InnerSoftmax::add_gradient_of_top(LayerIO& io) const {
   if (!has_top_) return;
   const Dim count = io.top(1).count();
-  const std::byte* const dy = io.top_diff(1).raw();
-  // As it is where nobody reads the probabilities.
-  if (io.backend().sum_squares(io.dtype(), count, dy) == 0) return;
-  io.backend().softmax_backward(io.dtype(), shape_, io.top(1).raw(), dy, io.scratch());
+  io.backend().softmax_backward(io.dtype(), shape_, io.top(1).raw(), io.top_diff(1).raw(), io.scratch());
   io.backend().axpy(io.dtype(), count, 1, io.scratch(), io.bottom_diff().raw());
 }
 

@@ -12,8 +12,8 @@
 
 namespace sparknet {
 
-/// What a sum over `labels` labels of `batch` examples is divided by; `valid` of them are not ignored.
-double divisor(Normalization normalization, Dim batch, Dim labels, Dim valid);
+/// LossPass::divisor of a sum over `labels` labels of `batch` examples.
+double divisor(Normalization normalization, Dim batch, Dim labels);
 
 /// Refuses an infinite weight of a loss.
 void require_loss_weight(double weight);
@@ -31,8 +31,23 @@ void require_label_per_example(const Shape& scores, const Shape& labels);
 /// The scores of a classifier that has as many classes as an example has numbers.
 kernels::SoftmaxShape classes_per_example(const Shape& scores);
 
-/// Refuses the label with number `index` of all labels.
-[[noreturn]] void refuse_label(const Tensor& labels, Dim index, Dim classes);
+/// Refuses the label with number `index` of all that bottom 1 holds.
+[[noreturn]] void refuse_label(const LayerIO& io, Dim index, Dim classes);
+
+/// A loss whose verdict is about its labels: runs a LossPass, which may change from one pass to the next, and keeps
+/// what backward wants of it behind the state that was asked for before.
+class LossRun {
+ public:
+  /// Asks for its memory, after all other state.
+  void setup(LayerSetup& setup);
+  void forward(LayerIO& io, const kernels::LossPass& pass) const;
+  /// Overwrites the gradient of a bottom with `factor` times that of the pass.
+  void backward(LayerIO& io, const kernels::LossPass& pass, std::size_t bottom = 0, double factor = 1) const;
+
+ private:
+  kernels::LossState* state(LayerIO& io) const;
+  std::size_t at_ = 0;
+};
 
 /// A loss of scores and labels that looks at each example, or each score, by itself: `pass` says which one, and what
 /// counts; its arrays and their shape are the bottoms'.

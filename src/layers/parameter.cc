@@ -14,17 +14,19 @@ class RunningParameter final : public Layer {
     setup.backward_reads(false, false);
   }
 
-  void forward(LayerIO& io) override { io.top().copy_from(io.param(0)); }
+  void forward(LayerIO& io) override { copy(io, io.param(0), io.top()); }
 
   void backward(LayerIO& io) override {
     if (!io.needs_param_diff(0)) return;
     if (io.accumulate())
       io.backend().axpy(io.dtype(), io.top_diff().count(), 1, io.top_diff().raw(), io.param_diff(0).raw());
     else
-      io.param_diff(0).copy_from(io.top_diff());
+      copy(io, io.top_diff(), io.param_diff(0));
   }
 
  private:
+  static void copy(LayerIO& io, const Tensor& from, Tensor& to) { io.backend().copy(to.raw(), from.raw(), to.bytes()); }
+
   ParameterOptions options_;
 };
 

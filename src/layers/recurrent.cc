@@ -57,7 +57,7 @@ void RunningRecurrent::read_shapes(const LayerSetup& setup, Dim gates, std::size
   outputs_ = options_.num_output, gates_ = gates;
   element_ = size_of(setup.dtype());
   if (!options_.expose_hidden)
-    for (std::size_t i = 0; i < states; ++i) kept_.emplace_back(Shape{batch_, outputs_}, setup.dtype());
+    for (std::size_t i = 0; i < states; ++i) kept_.push_back(own_memory(setup.backend(), bytes(state_step())));
 }
 
 void RunningRecurrent::weights(LayerSetup& setup, const char* name, Dim outputs, Dim inputs) const {

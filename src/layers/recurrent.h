@@ -55,11 +55,11 @@ class RunningRecurrent : public Layer {
   std::size_t first_state() const { return has_static() ? 3 : 2; }
   /// The state before the first step, number `i` of them.
   const std::byte* state_before(LayerIO& io, std::size_t i) const {
-    return options_.expose_hidden ? io.bottom(first_state() + i).raw() : kept_[i].raw();
+    return options_.expose_hidden ? io.bottom(first_state() + i).raw() : kept_[i].get();
   }
   /// Hands out or keeps the state after the last step.
   void set_state_after(LayerIO& io, std::size_t i, const std::byte* from) {
-    copy(io, state_step(), from, options_.expose_hidden ? io.top(1 + i).raw() : kept_[i].raw());
+    copy(io, state_step(), from, options_.expose_hidden ? io.top(1 + i).raw() : kept_[i].get());
   }
   std::byte* state_before_diff(LayerIO& io, std::size_t i) const {
     return options_.expose_hidden ? io.bottom_diff(first_state() + i).raw() : nullptr;
@@ -89,7 +89,7 @@ class RunningRecurrent : public Layer {
   /// What the plans need, of which only one runs at a time.
   std::size_t plan_scratch_ = 0;
   /// Without expose_hidden: the state after the pass before, which is 0 in the beginning.
-  std::vector<Tensor> kept_;
+  std::vector<std::shared_ptr<std::byte>> kept_;
 };
 
 }  // namespace sparknet

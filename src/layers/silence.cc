@@ -11,12 +11,7 @@ class RunningSilence final : public Layer {
   void forward(LayerIO&) override {}
   void backward(LayerIO& io) override {
     for (std::size_t i = 0; i < io.bottom_diffs.size(); ++i)
-      if (io.needs_bottom_diff(i)) set_to_zero(io, io.bottom_diff(i));
-  }
-
- private:
-  static void set_to_zero(LayerIO& io, Tensor& diff) {
-    io.backend().map(io.dtype(), {.kind = kernels::MapKind::Constant}, diff.count(), diff.raw(), diff.raw());
+      if (io.needs_bottom_diff(i)) fill(io, io.bottom_diff(i), 0);
   }
 };
 

@@ -12,49 +12,32 @@ class RunningSoftmaxWithLoss final : public Layer {
 
   void setup(LayerSetup& setup) override {
     softmax_.setup(setup, options_.axis);
+    run_.setup(setup);
     setup.no_gradient(1);
     setup.loss(options_.loss_weight);
   }
 
   void forward(LayerIO& io) override {
     softmax_.forward(io);
-    const kernels::LossResult loss = options_.label_smoothing != 0 ? io.backend().loss(io.dtype(), smooth_pass(io))
-                                                                   : io.backend().softmax_loss(
-                                                                         io.dtype(),
-                                                                         softmax_.shape(),
-                                                                         softmax_.probabilities(io),
-                                                                         io.bottom(1).raw(),
-                                                                         options_.ignore_label.has_value(),
-                                                                         options_.ignore_label.value_or(0));
-    const auto [outer, classes, inner] = softmax_.shape();
-    if (loss.bad_label >= 0) refuse_label(io.bottom(1), loss.bad_label, classes);
-    divisor_ = divisor(options_.normalization, outer, outer * inner, loss.valid);
-    io.top().fill(loss.sum / divisor_);
+    run_.forward(io, pass_of(io));
   }
 
   void backward(LayerIO& io) override {
     if (!io.needs_bottom_diff()) return;
-    const double scale = element(io.top_diff(), 0) / divisor_;
-    if (options_.label_smoothing != 0)
-      io.backend().loss_backward(io.dtype(), smooth_pass(io), scale, io.bottom_diff().raw());
-    else
-      io.backend().softmax_loss_backward(
-          io.dtype(),
-          softmax_.shape(),
-          softmax_.probabilities(io),
-          io.bottom(1).raw(),
-          options_.ignore_label.has_value(),
-          options_.ignore_label.value_or(0),
-          scale,
-          io.bottom_diff().raw());
+    run_.backward(io, pass_of(io));
     softmax_.add_gradient_of_top(io);
   }
 
+  void refuse(LayerIO& io, std::int64_t verdict) override { refuse_label(io, verdict, softmax_.shape().classes); }
+
  private:
-  kernels::LossPass smooth_pass(LayerIO& io) const {
-    kernels::LossPass pass{kernels::LossKind::SmoothSoftmax, softmax_.shape()};
+  kernels::LossPass pass_of(LayerIO& io) const {
+    const bool smooth = options_.label_smoothing != 0;
+    const auto [outer, classes, inner] = softmax_.shape();
+    kernels::LossPass pass{smooth ? kernels::LossKind::SmoothSoftmax : kernels::LossKind::Softmax, softmax_.shape()};
     pass.x = softmax_.probabilities(io);
     pass.labels = io.bottom(1).raw();
+    pass.divisor = divisor(options_.normalization, outer, outer * inner);
     pass.has_ignore = options_.ignore_label.has_value();
     pass.ignore = options_.ignore_label.value_or(0);
     pass.scores = io.bottom(0).raw();
@@ -64,7 +47,7 @@ class RunningSoftmaxWithLoss final : public Layer {
 
   SoftmaxWithLossOptions options_;
   InnerSoftmax softmax_;
-  double divisor_ = 1;
+  LossRun run_;
 };
 
 }  // namespace

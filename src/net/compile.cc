@@ -5,6 +5,7 @@
 #include <new>
 
 #include "kernels/thread_team.h"
+#include "src/cuda.h"
 #include "src/layer_error.h"
 #include "src/net/plan.h"
 
@@ -30,11 +31,6 @@ std::uint64_t stream_of(const std::string& name) {
 
 Net::Plan::Plan(NetParam net_param, NetOptions net_options, const Plan* owner)
     : param(std::move(net_param)), options(std::move(net_options)) {
-  if (options.device.type != Device::Type::Cpu)
-    throw DeviceError(fmt::format(
-        "net \"{}\" asks for {}, and this build of sparknet has no backend for it; use Device::cpu()",
-        param.name,
-        to_string(options.device)));
   if (options.dtype != DType::F32 && options.dtype != DType::F64)
     throw NetError(
         fmt::format("net \"{}\": a net computes in f32 or f64, not in {}", param.name, to_string(options.dtype)),
@@ -45,7 +41,7 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options, const Plan* owner)
 
   connect();
   open_feeds();
-  backend = kernels::make_cpu_backend(options.threads);
+  backend = make_backend();
   fuse_relus();
   set_up_layers();
   find_gradients();
@@ -53,6 +49,15 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options, const Plan* owner)
   lay_out_memory();
   bind_params(owner);
   bind_blobs();
+}
+
+std::shared_ptr<kernels::Backend> Net::Plan::make_backend() const {
+  if (options.device.type == Device::Type::Cpu) return kernels::make_cpu_backend(options.threads);
+  try {
+    return make_cuda_backend({.device = options.device.index, .tf32 = options.tf32});
+  } catch (const DeviceError& why) {
+    throw DeviceError(fmt::format("net \"{}\" asks for {}: {}", param.name, to_string(options.device), why.what()));
+  }
 }
 
 NetError Net::Plan::error(std::size_t node, std::string_view why) const {
@@ -125,7 +130,6 @@ void Net::Plan::open_feeds() {
       own_feeds.push_back(
           {std::make_unique<Feed>(std::move(own->source), std::move(slots), std::move(own->options)),
            i,
-           {},
            shape.empty() ? 1 : shape[0]});
     } catch (const Error& why) {
       throw error(i, why.what());
@@ -174,6 +178,7 @@ void Net::Plan::set_up_layers() {
     node.reads_bottoms = setup.reads_bottoms;
     node.reads_tops = setup.reads_tops;
     node.can_run_in_place = setup.can_run_in_place;
+    if (setup.has_verdict) node.verdict = verdict_count++;
     if (setup.loss_weight && blobs[node.tops.at(0)].shape.count() != 1)
       throw error(i, fmt::format("a loss has one element, not the shape {}", to_string(blobs[node.tops[0]].shape)));
     if (setup.loss_weight && node.loss_weights.empty()) {
@@ -418,7 +423,10 @@ void Net::Plan::bind_params(const Plan* owner) {
       if (shared[i]) continue;
       Random random(options.seed, stream_of(info.full_name()));
       try {
-        fill(fillers[i], param_tensors.back(), random);
+        Tensor& target = param_tensors.back();
+        Tensor made = backend->on_host() ? target : Tensor(target.shape(), target.dtype());
+        fill(fillers[i], made, random);
+        copy_in(made, target);
       } catch (const Error& why) {
         throw NetError(
             fmt::format("net \"{}\", parameter \"{}\": {}", param.name, info.full_name(), why.what()),
@@ -441,6 +449,11 @@ void Net::Plan::bind_params(const Plan* owner) {
 void Net::Plan::bind_blobs() {
   memory_block = allocate(backend, memory.blobs, "blobs");
   scratch_block = allocate(backend, memory.scratch, "scratch memory");
+  const std::size_t report_bytes = sizeof(Report) + verdict_count * sizeof(kernels::Index);
+  report_block = allocate(backend, report_bytes, "report");
+  const std::vector<kernels::Index> no_verdict(report_bytes / sizeof(kernels::Index), -1);
+  backend->write(report_block.get(), no_verdict.data(), report_bytes);
+  if (!backend->on_host()) reports = backend->download(report_bytes, kReportsAhead);
   const auto at = [&](std::size_t piece) { return static_cast<std::byte*>(memory_block.get()) + pieces[piece].offset; };
   const auto tensor_at = [&](std::size_t piece, const Shape& shape) {
     return Tensor::share(memory_block, at(piece), shape, options.dtype, options.device);
@@ -451,9 +464,13 @@ void Net::Plan::bind_blobs() {
     blob.data = tensor_at(blob.data_piece, blob.shape);
     if (blob.diff_piece != none) blob.diff = tensor_at(blob.diff_piece, blob.shape);
   }
-  for (const std::size_t input : inputs) input_tensors.push_back(blobs[input].data);
-  for (OwnFeed& own : own_feeds)
-    for (const std::size_t t : nodes[own.node].tops) own.tops.push_back(blobs[t].data);
+  const auto inlet_of = [&](const std::vector<std::size_t>& tops) {
+    std::vector<Tensor> tensors;
+    for (const std::size_t t : tops) tensors.push_back(blobs[t].data);
+    return Inlet(*backend, std::move(tensors));
+  };
+  inlet = inlet_of(inputs);
+  for (OwnFeed& own : own_feeds) own.inlet = inlet_of(nodes[own.node].tops);
   input_given.assign(inputs.size(), false);
 
   std::vector<bool> filled(blobs.size(), false), begun(layout->size(), false);
@@ -495,6 +512,7 @@ void Net::Plan::bind_blobs() {
           node.zero_params.push_back(gradient_tensors[number]);
     io.scratch_memory = static_cast<std::byte*>(scratch_block.get());
     io.state_memory = node.state_piece == none ? nullptr : at(node.state_piece);
+    if (node.verdict != none) io.verdict_memory = static_cast<Report*>(report_block.get())->verdicts() + node.verdict;
     io.net_phase = options.phase;
     io.net_dtype = options.dtype;
     io.net_backend = backend.get();

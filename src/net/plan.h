@@ -35,6 +35,16 @@ struct Net::Plan {
     Tensor data = {}, diff = {};
   };
 
+  /// What a forward pass leaves for the host, followed by the verdicts of the layers that asked for one.
+  struct Report {
+    double loss;
+    /// The first verdict since the host last looked that was not -1, or -1.
+    kernels::Index veto;
+
+    kernels::Index* verdicts() { return reinterpret_cast<kernels::Index*>(this + 1); }
+    const kernels::Index* verdicts() const { return reinterpret_cast<const kernels::Index*>(this + 1); }
+  };
+
   struct Node {
     LayerParam param;
     std::unique_ptr<Layer> layer;
@@ -44,6 +54,7 @@ struct Net::Plan {
     // From LayerSetup.
     std::size_t scratch_bytes = 0, state_bytes = 0;
     bool reads_bottoms = true, reads_tops = true, can_run_in_place = false;
+    std::size_t verdict = none;  // in the report
     std::vector<bool> dead_bottoms = {};
     std::vector<double> loss_weights = {};  // one for each top, or none
     // Decided here.
@@ -59,17 +70,32 @@ struct Net::Plan {
     std::vector<Tensor> zero_params = {};
   };
 
+  /// Takes batches from a feed to where the net runs.
+  class Inlet {
+   public:
+    Inlet() = default;
+    Inlet(kernels::Backend& backend, std::vector<Tensor> tops);
+    void take(Feed& feed, const kernels::Index* veto);
+
+   private:
+    std::vector<Tensor> tops_;
+    std::vector<std::unique_ptr<kernels::Upload>> uploads_;  // none where the tops are on the host
+  };
+
   /// The feed of a layer that has its own.
   struct OwnFeed {
     std::unique_ptr<Feed> feed;
     std::size_t node;
-    std::vector<Tensor> tops;
     Dim batch;
+    Inlet inlet = {};
 
     void seek(std::int64_t cursor) {
       if (feed->cursor() != cursor) feed->seek(cursor);
     }
   };
+
+  /// How many forward passes may be on their way whose results the host has not seen.
+  static constexpr int kReportsAhead = 2;
 
   // compile.cc, in this order
   void connect();
@@ -83,6 +109,21 @@ struct Net::Plan {
   void bind_params(const Plan* owner);
   void bind_blobs();
 
+  /// A forward pass in parts: the next batch, all layers, and what came of it.
+  void take_inputs();
+  void run_forward();
+  /// Lets what came of the pass begin its way to the host; at most kReportsAhead are on their way.
+  void start_report();
+  /// The loss of the pass whose report was started first of those.
+  double finish_forward();
+  const kernels::Index* veto() const { return &static_cast<const Report*>(report_block.get())->veto; }
+  [[noreturn]] void refuse(const Report& report);
+
+  /// Copies of what is not on the host, and what is.
+  Tensor to_host(const Tensor& tensor) const;
+  void copy_in(const Tensor& value, Tensor& target) const;
+
+  std::shared_ptr<kernels::Backend> make_backend() const;
   NetError error(std::size_t node, std::string_view why) const;
   std::size_t find_blob(std::string_view name) const;
   Tensor read(std::string_view name, bool diff) const;
@@ -99,12 +140,15 @@ struct Net::Plan {
   std::vector<Blob> blobs;
   std::map<std::string, std::size_t, std::less<>> blob_index;
   std::vector<std::size_t> inputs;  // but for those of layers with a feed of their own
-  std::vector<Tensor> input_tensors;
+  Inlet inlet;
   std::vector<bool> input_given;  // by set_input; without a feed all must be
   std::vector<std::string> outputs;
 
   std::vector<Lifetime> pieces;
-  std::shared_ptr<void> memory_block, scratch_block;
+  std::shared_ptr<void> memory_block, scratch_block, report_block;
+  std::size_t verdict_count = 0;
+  std::unique_ptr<kernels::Download> reports;
+  int unread_reports = 0;
   Memory memory;
 
   std::shared_ptr<std::vector<ParamInfo>> layout = std::make_shared<std::vector<ParamInfo>>();

@@ -247,10 +247,10 @@ TEST_CASE("BatchNormLayer: a solver that decays weights leaves the statistics al
   Solver solver(param, net, {.threads = 2});
   solver.set_training_data(testing::random_examples(64, {6}, 2));
   solver.step(3);
-  CHECK(element(solver.net().weights()["norm"].at(2), 0) == 1.75);
+  CHECK(solver.net().weights()["norm"].at(2).flatten().get<float>(0) == 1.75);
   CHECK(solver.net().weights()["scale"].at(0).shape() == Shape());
-  CHECK(element(solver.net().weights()["scale"].at(0), 0) != 1);
-  CHECK(element(solver.net().weights()["prelu"].at(0), 0) != 0.25);
+  CHECK(solver.net().weights()["scale"].at(0).flatten().get<float>(0) != 1);
+  CHECK(solver.net().weights()["prelu"].at(0).flatten().get<float>(0) != 0.25);
 
   const std::size_t before = allocations();
   solver.step(3);

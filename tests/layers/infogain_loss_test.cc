@@ -142,7 +142,7 @@ TEST_CASE("InfogainLoss: what it declares") {
   const SoloLayer three(with_probabilities(loss_of_three()), {{4, 3}, {4}, {3, 3}}, {});
   CHECK(three.setup().dead_bottoms == std::vector<std::size_t>{1, 2});
   CHECK(three.setup().reads_tops);
-  CHECK(three.setup().state_bytes == 0);
+  CHECK(three.setup().state_bytes == sizeof(kernels::LossState));
 }
 
 TEST_CASE("InfogainLoss: messages") {

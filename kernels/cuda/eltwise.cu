@@ -1,0 +1,123 @@
+#include "kernels/cuda/backend.h"
+#include "kernels/cuda/launch.h"
+
+namespace sparknet::kernels::cuda {
+namespace {
+
+/// As many as the parameter of a kernel has room for.
+constexpr int kMostInputs = 128;
+
+template <class T>
+struct Inputs {
+  int count;
+  const T* x[kMostInputs];
+  T coeff[kMostInputs];
+};
+
+/// NaN beats every number and nothing beats NaN.
+template <class T>
+__device__ bool beats(T value, T best) {
+  return value > best || (value != value && best == best);
+}
+
+template <class T>
+Inputs<T> gather(const Context& context, int inputs, const void* const* x, const double* coeff) {
+  if (inputs > kMostInputs)
+    context.fail("element-wise sum, product or maximum", "takes no more than 128 inputs on a GPU");
+  Inputs<T> all{};
+  all.count = inputs;
+  for (int i = 0; i < inputs; ++i) {
+    all.x[i] = static_cast<const T*>(x[i]);
+    all.coeff[i] = coeff ? static_cast<T>(coeff[i]) : T(1);
+  }
+  return all;
+}
+
+template <class T>
+void sum_of(Context& context, Index count, const Inputs<T>& all, T* y) {
+  for_each(context, "element-wise sum", count, [=] __device__(Index i) {
+    T result = all.coeff[0] * all.x[0][i];
+    for (int k = 1; k < all.count; ++k) result += all.coeff[k] * all.x[k][i];
+    y[i] = result;
+  });
+}
+
+template <class T>
+void product_of(Context& context, Index count, const Inputs<T>& all, T* y) {
+  for_each(context, "element-wise product", count, [=] __device__(Index i) {
+    T result = all.x[0][i];
+    for (int k = 1; k < all.count; ++k) result *= all.x[k][i];
+    y[i] = result;
+  });
+}
+
+template <class T>
+void maximum_of(Context& context, Index count, const Inputs<T>& all, T* y) {
+  for_each(context, "element-wise maximum", count, [=] __device__(Index i) {
+    T result = all.x[0][i];
+    for (int k = 1; k < all.count; ++k)
+      if (beats(all.x[k][i], result)) result = all.x[k][i];
+    y[i] = result;
+  });
+}
+
+template <class T>
+void sum_backward_of(Context& context, Index count, T coeff, const T* dy, T* dx) {
+  for_each(context, "gradient of a sum", count, [=] __device__(Index i) { dx[i] = coeff * dy[i]; });
+}
+
+template <class T>
+void product_backward_of(Context& context, Index count, const Inputs<T>& all, int input, const T* dy, T* dx) {
+  for_each(context, "gradient of a product", count, [=] __device__(Index i) {
+    T result = dy[i];
+    for (int k = 0; k < all.count; ++k)
+      if (k != input) result *= all.x[k][i];
+    dx[i] = result;
+  });
+}
+
+template <class T>
+void maximum_backward_of(Context& context, Index count, const Inputs<T>& all, int input, const T* dy, T* dx) {
+  for_each(context, "gradient of a maximum", count, [=] __device__(Index i) {
+    const T value = all.x[input][i];
+    // The winner is the first that none before it beats or equals and none behind it beats.
+    bool wins = true;
+    for (int k = 0; k < all.count && wins; ++k) {
+      if (k < input) wins = beats(value, all.x[k][i]);
+      if (k > input) wins = !beats(all.x[k][i], value);
+    }
+    dx[i] = wins ? dy[i] : T(0);
+  });
+}
+
+}  // namespace
+
+void CudaBackend::eltwise(
+    DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff, void* y) {
+  with_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const Inputs<T> all = gather<T>(context_, inputs, x, op == EltwiseOp::Sum ? coeff : nullptr);
+    T* const to = static_cast<T*>(y);
+    switch (op) {
+      case EltwiseOp::Sum: return sum_of(context_, count, all, to);
+      case EltwiseOp::Product: return product_of(context_, count, all, to);
+      case EltwiseOp::Max: return maximum_of(context_, count, all, to);
+    }
+  });
+}
+
+void CudaBackend::eltwise_backward(
+    DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff, int input,
+    const void* dy, void* dx) {
+  with_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* const from = static_cast<const T*>(dy);
+    T* const to = static_cast<T*>(dx);
+    if (op == EltwiseOp::Sum) return sum_backward_of(context_, count, static_cast<T>(coeff[input]), from, to);
+    const Inputs<T> all = gather<T>(context_, inputs, x, nullptr);
+    if (op == EltwiseOp::Product) return product_backward_of(context_, count, all, input, from, to);
+    maximum_backward_of(context_, count, all, input, from, to);
+  });
+}
+
+}  // namespace sparknet::kernels::cuda

@@ -1,0 +1,216 @@
+#pragma once
+
+// How own kernels are written: as function objects for one element, or for one row and the threads of a block. nvcc
+// makes kernels of them; another compiler makes functions that do the same on the host, one element after the other, so
+// that their arithmetic is tested where there is no GPU.
+//
+//     for_each(context, "relu", count, [=] __device__(Index i) { y[i] = x[i] > T(0) ? x[i] : slope * x[i]; });
+
+#include <cstring>
+#include <type_traits>
+
+#include "kernels/cuda/context.h"
+
+#ifndef __CUDACC__
+#include <cmath>
+#include <functional>
+#endif
+
+namespace sparknet::kernels::cuda {
+
+constexpr int kThreads = 256;
+
+#ifdef __CUDACC__
+template <class P>
+__global__ void __launch_bounds__(kThreads) kernel(P parameter) {
+  parameter.run();
+}
+template <class P>
+const void* kernel_of() {
+  return reinterpret_cast<const void*>(&kernel<P>);
+}
+#else
+/// What stands for a kernel on the host; cudaLaunchKernel is given its address.
+struct HostKernel {
+  std::size_t parameter_bytes;
+  void (*run)(const void* parameter);
+};
+template <class P>
+const void* kernel_of() {
+  static const HostKernel kernel{sizeof(P), [](const void* parameter) { static_cast<const P*>(parameter)->run(); }};
+  return &kernel;
+}
+#endif
+
+template <class F>
+struct Each {
+  Index count;
+  F f;
+
+  __device__ void run() const {
+#ifdef __CUDACC__
+    const Index step = static_cast<Index>(gridDim.x) * kThreads;
+    for (Index i = static_cast<Index>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) f(i);
+#else
+    for (Index i = 0; i < count; ++i) f(i);
+#endif
+  }
+};
+
+/// Calls f(i) for 0 <= i < count, in any order. With `changes`, what f has captured differs from step to step.
+template <class F>
+void for_each(Context& context, const char* what, Index count, const F& f, bool changes = false) {
+  static_assert(std::is_trivially_copyable_v<F>);
+  if (count <= 0) return;
+  Each<F> each{count, f};
+  const Index blocks = (count + kThreads - 1) / kThreads, most = Index{32} * context.multiprocessors();
+  context.launch(kernel_of<Each<F>>(), blocks < most ? blocks : most, kThreads, &each, what, changes);
+}
+
+/// The threads of a block. All of them call the same functions.
+class Row {
+ public:
+  /// Calls f(i) for 0 <= i < count, each in one of the threads. What one has written another may read after sync().
+  template <class F>
+  __device__ void each(Index count, const F& f) const {
+#ifdef __CUDACC__
+    for (Index i = threadIdx.x; i < count; i += blockDim.x) f(i);
+#else
+    for (Index i = 0; i < count; ++i) f(i);
+#endif
+  }
+
+  /// Calls f() in one of the threads.
+  template <class F>
+  __device__ void once(const F& f) const {
+#ifdef __CUDACC__
+    if (threadIdx.x == 0) f();
+#else
+    f();
+#endif
+  }
+
+  __device__ void sync() const {
+#ifdef __CUDACC__
+    __syncthreads();
+#endif
+  }
+
+  /// join(... join(join(start, load(0)), load(1)) ...), in an order that is the same every time; all threads get the
+  /// result. join(start, r) is r. R is of whole 32-bit words, 32 bytes at most, and trivially copied. What was written
+  /// before the call may be read after it, as after sync().
+  template <class R, class Load, class Join>
+  __device__ R reduce(Index count, R start, const Load& load, const Join& join) const {
+    static_assert(sizeof(R) % 4 == 0 && sizeof(R) <= 32);
+    R total = start;
+#ifdef __CUDACC__
+    __shared__ alignas(16) unsigned char memory[32 * 32];
+    R* const parts = reinterpret_cast<R*>(memory);
+    for (Index i = threadIdx.x; i < count; i += blockDim.x) total = join(total, load(i));
+    for (unsigned distance = 16; distance > 0; distance /= 2) total = join(total, shuffle_down(total, distance));
+    const unsigned warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    __syncthreads();  // parts of the reduction before this one have been read
+    if (threadIdx.x % 32 == 0) parts[warp] = total;
+    __syncthreads();
+    total = parts[0];
+    for (unsigned w = 1; w < warps; ++w) total = join(total, parts[w]);
+#else
+    for (Index i = 0; i < count; ++i) total = join(total, load(i));
+#endif
+    return total;
+  }
+
+  /// The sum of load(i), which gives an R.
+  template <class R, class Load>
+  __device__ R sum(Index count, const Load& load) const {
+    return reduce(count, R(0), load, [](R a, R b) { return a + b; });
+  }
+
+ private:
+#ifdef __CUDACC__
+  template <class R>
+  static __device__ R shuffle_down(R value, unsigned distance) {
+    unsigned words[sizeof(R) / 4];
+    std::memcpy(words, &value, sizeof(R));
+    for (unsigned& word : words) word = __shfl_down_sync(0xffffffffu, word, distance);
+    std::memcpy(&value, words, sizeof(R));
+    return value;
+  }
+#endif
+};
+
+template <class F>
+struct Rows {
+  Index rows;
+  F f;
+
+  __device__ void run() const {
+#ifdef __CUDACC__
+    for (Index row = blockIdx.x; row < rows; row += gridDim.x) f(Row{}, row);
+#else
+    for (Index row = 0; row < rows; ++row) f(Row{}, row);
+#endif
+  }
+};
+
+/// Calls f(const Row&, row) for 0 <= row < rows, each by a block of threads, as many as suit rows of `columns`
+/// elements.
+template <class F>
+void for_rows(Context& context, const char* what, Index rows, Index columns, const F& f) {
+  static_assert(std::is_trivially_copyable_v<F>);
+  if (rows <= 0) return;
+  Rows<F> all{rows, f};
+  const int threads = columns <= 64 ? 32 : columns <= 512 ? 128 : kThreads;
+  const Index most = Index{64} * context.multiprocessors();
+  context.launch(kernel_of<Rows<F>>(), rows < most ? rows : most, threads, &all, what);
+}
+
+/// Reduces load(i) for 0 <= i < count as Row::reduce does, by as many blocks as it is worth, and calls finish(result)
+/// in one thread.
+template <class R, class Load, class Join, class Finish>
+void reduce_all(
+    Context& context, const char* what, Index count, R start, const Load& load, const Join& join,
+    const Finish& finish) {
+  static_assert(std::is_trivially_copyable_v<R>);
+  constexpr Index kWorth = 16 * 1024,
+                  kMost = static_cast<Index>(
+                      Context::kPartialBytes / sizeof(R) < 512 ? Context::kPartialBytes / sizeof(R) : 512);
+  if (count <= kWorth) {
+    for_rows(context, what, 1, count, [=] __device__(const Row& block, Index) {
+      const R result = block.reduce(count, start, load, join);
+      block.once([&] { finish(result); });
+    });
+    return;
+  }
+  const Index wanted = (count + kWorth - 1) / kWorth, parts = wanted < kMost ? wanted : kMost;
+  const Index part = (count + parts - 1) / parts;
+  R* const partial = static_cast<R*>(context.partial());
+  for_rows(context, what, parts, part, [=] __device__(const Row& block, Index p) {
+    const Index begin = p * part, end = begin + part < count ? begin + part : count;
+    const R result = block.reduce(
+        begin < end ? end - begin : 0,
+        start,
+        [&](Index i) { return load(begin + i); },
+        join);
+    block.once([&] { partial[p] = result; });
+  });
+  for_rows(context, what, 1, parts, [=] __device__(const Row& block, Index) {
+    const R result = block.reduce(
+        parts,
+        start,
+        [&](Index p) { return partial[p]; },
+        join);
+    block.once([&] { finish(result); });
+  });
+}
+
+/// Calls f(zero of the type) for F32 and F64, the types that nets compute in.
+template <class F>
+void with_type(DType dtype, F&& f) {
+  if (dtype == DType::F64)
+    f(double{});
+  else
+    f(float{});
+}
+
+}  // namespace sparknet::kernels::cuda

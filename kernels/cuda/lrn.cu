@@ -1,0 +1,167 @@
+#include "kernels/cuda/backend.h"
+#include "kernels/cuda/launch.h"
+
+namespace sparknet::kernels::cuda {
+namespace {
+
+/// Channels that a thread works on, so that the windows of one are in its cache when it comes to the next.
+constexpr Index kChunk = 16;
+
+/// An LrnShape and what follows from it.
+template <class T>
+struct Windows {
+  Index channels, height, width, pixels, size;
+  T alpha, beta, k;
+
+  Windows(const LrnShape& shape, Index window)
+      : channels(shape.channels),
+        height(shape.height),
+        width(shape.width),
+        pixels(shape.height * shape.width),
+        size(shape.local_size),
+        alpha(static_cast<T>(shape.alpha / static_cast<double>(window))),
+        beta(static_cast<T>(shape.beta)),
+        k(static_cast<T>(shape.k)) {}
+
+  /// x * state^-beta; the usual exponents by square roots.
+  __device__ T scaled(T x, T state) const {
+    if (beta == T(0.75)) {
+      const T root = std::sqrt(state);
+      return x / (root * std::sqrt(root));
+    }
+    if (beta == T(1)) return x / state;
+    if (beta == T(0.5)) return x / std::sqrt(state);
+    return x * std::pow(state, -beta);
+  }
+
+  /// The sum of load(element) over the window of a channel that begins `before` channels earlier; `image` is the first
+  /// element of the pixel's image that belongs to it.
+  template <class Load>
+  __device__ T across(Index image, Index c, Index before, const Load& load) const {
+    const Index first = c - before < 0 ? 0 : c - before, end = c - before + size;
+    const Index last = end < channels ? end : channels;
+    T sum = 0;
+    for (Index other = first; other < last; ++other) sum += load(image + other * pixels);
+    return sum;
+  }
+
+  /// The same over a window of a plane; `plane` is its first element.
+  template <class Load>
+  __device__ T within(Index plane, Index pixel, Index before, const Load& load) const {
+    const Index row = pixel / width - before, column = pixel % width - before;
+    T sum = 0;
+    for (Index r = row < 0 ? 0 : row; r < row + size && r < height; ++r)
+      for (Index q = column < 0 ? 0 : column; q < column + size && q < width; ++q) sum += load(plane + r * width + q);
+    return sum;
+  }
+};
+
+/// Calls f(first element of the pixel in its image, channel) for all elements.
+template <class T, class F>
+void for_pixels(Context& context, const char* what, Index batch, const Windows<T>& w, const F& f) {
+  const Index chunks = (w.channels + kChunk - 1) / kChunk;
+  for_each(context, what, batch * chunks * w.pixels, [=] __device__(Index i) {
+    const Index pixel = i % w.pixels, chunk = i / w.pixels % chunks, image = i / w.pixels / chunks;
+    const Index first = chunk * kChunk, last = first + kChunk < w.channels ? first + kChunk : w.channels;
+    for (Index c = first; c < last; ++c) f(image * w.channels * w.pixels + pixel, c);
+  });
+}
+
+template <class T>
+void across_forward(Context& context, Index batch, const Windows<T>& w, const T* x, T* y, T* state) {
+  const Index before = (w.size - 1) / 2;
+  for_pixels(context, "LRN", batch, w, [=] __device__(Index image, Index c) {
+    const T sum = w.k + w.alpha * w.across(image, c, before, [&](Index i) { return x[i] * x[i]; });
+    const Index at = image + c * w.pixels;
+    state[at] = sum;
+    y[at] = w.scaled(x[at], sum);
+  });
+}
+
+template <class T>
+void across_backward(
+    Context& context, Index batch, const Windows<T>& w, const T* x, const T* y, const T* state, const T* dy, T* dx) {
+  // The windows that hold a channel reach as far behind it as its own reaches before it.
+  const Index before = w.size - 1 - (w.size - 1) / 2;
+  const T factor = T(-2) * w.alpha * w.beta;
+  for_pixels(context, "gradient of an LRN", batch, w, [=] __device__(Index image, Index c) {
+    const T spread = w.across(image, c, before, [&](Index i) { return dy[i] * y[i] / state[i]; });
+    const Index at = image + c * w.pixels;
+    dx[at] = w.scaled(dy[at], state[at]) + factor * x[at] * spread;
+  });
+}
+
+template <class T>
+void within_forward(Context& context, Index planes, const Windows<T>& w, const T* x, T* y, T* state) {
+  const Index before = (w.size - 1) / 2;
+  for_each(context, "LRN", planes * w.pixels, [=] __device__(Index at) {
+    const Index pixel = at % w.pixels;
+    const T sum = w.k + w.alpha * w.within(at - pixel, pixel, before, [&](Index i) { return x[i] * x[i]; });
+    state[at] = sum;
+    y[at] = w.scaled(x[at], sum);
+  });
+}
+
+template <class T>
+void within_backward(
+    Context& context, Index planes, const Windows<T>& w, const T* x, const T* y, const T* state, const T* dy, T* dx) {
+  const Index before = w.size - 1 - (w.size - 1) / 2;
+  const T factor = T(-2) * w.alpha * w.beta;
+  for_each(context, "gradient of an LRN", planes * w.pixels, [=] __device__(Index at) {
+    const Index pixel = at % w.pixels;
+    const T spread = w.within(at - pixel, pixel, before, [&](Index i) { return dy[i] * y[i] / state[i]; });
+    dx[at] = w.scaled(dy[at], state[at]) + factor * x[at] * spread;
+  });
+}
+
+template <class T>
+class LrnPlan final : public Lrn {
+ public:
+  LrnPlan(Context& context, const LrnShape& shape)
+      : context_(context),
+        shape_(shape),
+        is_across_(shape.region == LrnRegion::AcrossChannels),
+        windows_(shape, is_across_ ? shape.local_size : shape.local_size * shape.local_size) {}
+
+  std::size_t state_bytes() const override {
+    return static_cast<std::size_t>(shape_.batch * shape_.channels * windows_.pixels) * sizeof(T);
+  }
+
+  void forward(const void* x, void* y, void* state) override {
+    if (is_across_)
+      across_forward(context_, shape_.batch, windows_, in(x), static_cast<T*>(y), static_cast<T*>(state));
+    else
+      within_forward(
+          context_,
+          shape_.batch * shape_.channels,
+          windows_,
+          in(x),
+          static_cast<T*>(y),
+          static_cast<T*>(state));
+  }
+
+  void backward(const void* x, const void* y, const void* state, const void* dy, void* dx) override {
+    T* const to = static_cast<T*>(dx);
+    if (is_across_)
+      across_backward(context_, shape_.batch, windows_, in(x), in(y), in(state), in(dy), to);
+    else
+      within_backward(context_, shape_.batch * shape_.channels, windows_, in(x), in(y), in(state), in(dy), to);
+  }
+
+ private:
+  static const T* in(const void* p) { return static_cast<const T*>(p); }
+
+  Context& context_;
+  LrnShape shape_;
+  bool is_across_;
+  Windows<T> windows_;
+};
+
+}  // namespace
+
+std::unique_ptr<Lrn> CudaBackend::lrn(DType dtype, const LrnShape& shape) {
+  if (dtype == DType::F64) return std::make_unique<LrnPlan<double>>(context_, shape);
+  return std::make_unique<LrnPlan<float>>(context_, shape);
+}
+
+}  // namespace sparknet::kernels::cuda

@@ -1,0 +1,354 @@
+#include <cmath>
+
+#include "kernels/cuda/backend.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/philox.h"
+
+namespace sparknet::kernels::cuda {
+namespace {
+
+constexpr double kRootHalf = 0.70710678118654752440;       // sqrt(1 / 2)
+constexpr double kRootTwoOverPi = 0.79788456080286535588;  // sqrt(2 / pi)
+constexpr double kDensityOfZero = 0.39894228040143267794;  // 1 / sqrt(2 pi)
+constexpr double kGeluCubic = 0.044715;
+
+template <class T>
+const T* in(const void* p) {
+  return static_cast<const T*>(p);
+}
+template <class T>
+T* out(void* p) {
+  return static_cast<T*>(p);
+}
+
+template <class T>
+__device__ T sigmoid(T x) {
+  return T(1) / (T(1) + std::exp(-x));
+}
+/// The slope of x * gate, the gate being sigmoid(u) and `du` the slope of u. In this order 0 meets nothing infinite.
+template <class T>
+__device__ T gated_slope(T x, T gate, T du) {
+  return gate + x * gate * (T(1) - gate) * du;
+}
+/// 2u where the gate is (1 + tanh(u)) / 2, which is sigmoid(2u); that keeps its digits where it is small.
+template <class T>
+__device__ T gelu_argument(T x) {
+  return T(2 * kRootTwoOverPi) * (x + T(kGeluCubic) * x * x * x);
+}
+
+template <class T>
+struct Numbers {
+  T a, b, c;
+  explicit Numbers(const Map& map) : a(static_cast<T>(map.a)), b(static_cast<T>(map.b)), c(static_cast<T>(map.c)) {}
+};
+
+/// One kernel for each kind, so that none asks for every element which it is.
+template <class T, MapKind kKind>
+void map_as(Context& context, const Map& map, Index count, const T* x, T* y) {
+  const Numbers<T> m(map);
+  for_each(context, "map", count, [=] __device__(Index i) {
+    if (kKind == MapKind::Constant) {
+      y[i] = m.a;
+      return;
+    }
+    const T v = x[i];
+    switch (kKind) {
+      case MapKind::Abs: y[i] = std::abs(v); break;
+      case MapKind::Affine: y[i] = m.a * v + m.b; break;
+      case MapKind::Clip: y[i] = v < m.a ? m.a : (v > m.b ? m.b : v); break;
+      case MapKind::Constant: break;
+      case MapKind::Elu: y[i] = v > T(0) ? v : m.a * std::expm1(v); break;
+      case MapKind::Exp: y[i] = std::exp(m.a * v + m.b); break;
+      case MapKind::Gelu: y[i] = T(0.5) * v * std::erfc(T(-kRootHalf) * v); break;
+      case MapKind::GeluTanh: y[i] = v * sigmoid(gelu_argument(v)); break;
+      case MapKind::Log: y[i] = m.c * std::log(m.a * v + m.b); break;
+      case MapKind::Power: y[i] = m.c == T(2) ? (m.a * v + m.b) * (m.a * v + m.b) : std::pow(m.a * v + m.b, m.c); break;
+      case MapKind::Sigmoid: y[i] = sigmoid(v); break;
+      case MapKind::Softplus: y[i] = (v < T(0) ? T(0) : v) + std::log1p(std::exp(-std::abs(v))); break;
+      case MapKind::Step: y[i] = v > m.a ? T(1) : T(0); break;
+      case MapKind::Swish: y[i] = v * sigmoid(m.a * v); break;
+      case MapKind::Tanh: y[i] = std::tanh(v); break;
+    }
+  });
+}
+
+template <class T, MapKind kKind>
+void slope_as(Context& context, const Map& map, Index count, const T* operand, const T* dy, T* dx) {
+  const Numbers<T> m(map);
+  const bool of_y = map.a >= 0;  // Elu
+  for_each(context, "gradient of a map", count, [=] __device__(Index i) {
+    if (kKind == MapKind::Affine || kKind == MapKind::Constant || kKind == MapKind::Step) {
+      dx[i] = kKind == MapKind::Affine ? dy[i] * m.a : T(0);
+      return;
+    }
+    const T v = operand[i];
+    T slope = 0;
+    switch (kKind) {
+      case MapKind::Affine:
+      case MapKind::Constant:
+      case MapKind::Step: break;
+      case MapKind::Exp: slope = m.a * v; break;
+      case MapKind::Sigmoid: slope = v * (T(1) - v); break;
+      case MapKind::Softplus: slope = -std::expm1(-v); break;
+      case MapKind::Tanh: slope = T(1) - v * v; break;
+      case MapKind::Elu: slope = v > T(0) ? T(1) : (of_y ? v + m.a : m.a * std::exp(v)); break;
+      case MapKind::Abs: slope = v > T(0) ? T(1) : (v < T(0) ? T(-1) : v); break;
+      case MapKind::Clip: slope = v >= m.a && v <= m.b ? T(1) : T(0); break;
+      case MapKind::Gelu:
+        slope = T(0.5) * std::erfc(T(-kRootHalf) * v) + v * T(kDensityOfZero) * std::exp(T(-0.5) * v * v);
+        break;
+      case MapKind::GeluTanh: {
+        // Beyond, nothing changes but that squares overflow.
+        const T near = v < T(-32) ? T(-32) : (v > T(32) ? T(32) : v);
+        const T du = T(2 * kRootTwoOverPi) * (T(1) + T(3 * kGeluCubic) * near * near);
+        slope = gated_slope(near, sigmoid(gelu_argument(near)), du);
+        break;
+      }
+      case MapKind::Log: slope = m.a * m.c / (m.a * v + m.b); break;
+      case MapKind::Power:
+        slope = m.c == T(2) ? T(2) * m.a * (m.a * v + m.b) : m.c * m.a * std::pow(m.a * v + m.b, m.c - T(1));
+        break;
+      case MapKind::Swish: slope = gated_slope(v, sigmoid(m.a * v), m.a); break;
+    }
+    dx[i] = dy[i] * slope;
+  });
+}
+
+/// Calls f(the kind as a type) for a kind.
+template <MapKind kKind>
+struct KindOf {
+  static constexpr MapKind value = kKind;
+};
+template <class F>
+void with_kind(MapKind kind, F&& f) {
+  switch (kind) {
+    case MapKind::Abs: return f(KindOf<MapKind::Abs>{});
+    case MapKind::Affine: return f(KindOf<MapKind::Affine>{});
+    case MapKind::Clip: return f(KindOf<MapKind::Clip>{});
+    case MapKind::Constant: return f(KindOf<MapKind::Constant>{});
+    case MapKind::Elu: return f(KindOf<MapKind::Elu>{});
+    case MapKind::Exp: return f(KindOf<MapKind::Exp>{});
+    case MapKind::Gelu: return f(KindOf<MapKind::Gelu>{});
+    case MapKind::GeluTanh: return f(KindOf<MapKind::GeluTanh>{});
+    case MapKind::Log: return f(KindOf<MapKind::Log>{});
+    case MapKind::Power: return f(KindOf<MapKind::Power>{});
+    case MapKind::Sigmoid: return f(KindOf<MapKind::Sigmoid>{});
+    case MapKind::Softplus: return f(KindOf<MapKind::Softplus>{});
+    case MapKind::Step: return f(KindOf<MapKind::Step>{});
+    case MapKind::Swish: return f(KindOf<MapKind::Swish>{});
+    case MapKind::Tanh: return f(KindOf<MapKind::Tanh>{});
+  }
+}
+
+template <class T>
+void relu_of(Context& context, Index count, T slope, const T* x, T* y) {
+  for_each(context, "ReLU", count, [=] __device__(Index i) {
+    const T v = x[i];
+    // 0 and not slope * v, which is NaN where v is infinite.
+    y[i] = v < T(0) ? (slope == T(0) ? T(0) : v * slope) : v;
+  });
+}
+
+template <class T>
+void relu_backward_of(Context& context, Index count, T slope, const T* gate, const T* dy, T* dx) {
+  for_each(context, "gradient of a ReLU", count, [=] __device__(Index i) {
+    dx[i] = gate[i] > T(0) ? dy[i] : (slope == T(0) ? T(0) : dy[i] * slope);
+  });
+}
+
+template <class T>
+void axpy_of(Context& context, Index count, T a, const T* x, T* y) {
+  for_each(context, "axpy", count, [=] __device__(Index i) { y[i] += a * x[i]; });
+}
+
+template <class T>
+void gate_rows_of(Context& context, Index rows, Index columns, const T* gate, const T* x, T* y) {
+  for_each(context, "gated rows", rows * columns, [=] __device__(Index i) {
+    const T open = gate[i / columns];
+    y[i] = open == T(0) ? T(0) : open * x[i];
+  });
+}
+
+template <class T>
+void dropout_of(
+    Context& context, Index count, std::uint64_t threshold, T scale, std::uint64_t seed, std::uint64_t sequence,
+    const T* x, T* y) {
+  const auto drop = [=] __device__(Index block) {
+    const FourWords words = philox(seed, sequence, static_cast<std::uint64_t>(block));
+    const Index first = block * 4;
+    for (Index j = 0; j < 4 && first + j < count; ++j)
+      y[first + j] = words.word[j] < threshold ? x[first + j] * scale : T(0);
+  };
+  for_each(context, "dropout", (count + 3) / 4, drop, true);
+}
+
+/// An UpdatePass with types.
+template <class T>
+struct Update {
+  T *w, *h, *h2;
+  const T* g;
+  const double* gradient_factor;
+  const Index* veto;
+  double gradient_scale;
+  T rate, decay, momentum, gain, momentum2, gain2, delta, shrink;
+  bool l1;
+
+  explicit Update(const UpdatePass& pass)
+      : w(out<T>(pass.weights)),
+        h(out<T>(pass.history)),
+        h2(out<T>(pass.history2)),
+        g(in<T>(pass.gradient)),
+        gradient_factor(pass.gradient_factor),
+        veto(pass.veto),
+        gradient_scale(pass.gradient_scale),
+        rate(static_cast<T>(pass.rate)),
+        decay(static_cast<T>(pass.decay)),
+        momentum(static_cast<T>(pass.momentum)),
+        gain(static_cast<T>(pass.gain)),
+        momentum2(static_cast<T>(pass.momentum2)),
+        gain2(static_cast<T>(pass.gain2)),
+        delta(static_cast<T>(pass.delta)),
+        shrink(static_cast<T>(pass.shrink)),
+        l1(pass.l1) {}
+
+  template <UpdateKind kKind>
+  __device__ void apply(Index i) const {
+    if (veto && *veto >= 0) return;
+    const T weight = w[i], sign = weight > T(0) ? T(1) : (weight < T(0) ? T(-1) : T(0)), r = l1 ? sign : weight;
+    const T scale = static_cast<T>(gradient_factor ? gradient_scale * *gradient_factor : gradient_scale);
+    const T gradient = scale * g[i] + decay * r, before = h[i];
+    switch (kKind) {
+      case UpdateKind::Sgd: {
+        const T step = momentum * before + rate * gradient;
+        h[i] = step;
+        w[i] = weight - step;
+        break;
+      }
+      case UpdateKind::Nesterov: {
+        const T after = momentum * before + rate * gradient;
+        h[i] = after;
+        w[i] = weight - ((T(1) + momentum) * after - momentum * before);
+        break;
+      }
+      case UpdateKind::RmsProp: {
+        const T squares = momentum * before + gain * (gradient * gradient);
+        h[i] = squares;
+        w[i] = weight - rate * gradient / (std::sqrt(squares) + delta);
+        break;
+      }
+      case UpdateKind::AdaDelta: {
+        const T squares = momentum * before + gain * (gradient * gradient), changes = h2[i];
+        const T change = gradient * std::sqrt((changes + delta) / (squares + delta));
+        h[i] = squares;
+        h2[i] = momentum * changes + gain * (change * change);
+        w[i] = weight - rate * change;
+        break;
+      }
+      case UpdateKind::Adam: {
+        const T mean = momentum * before + gain * gradient;
+        const T squares = momentum2 * h2[i] + gain2 * (gradient * gradient);
+        h[i] = mean;
+        h2[i] = squares;
+        w[i] = weight - (rate * mean / (std::sqrt(squares) + delta) + shrink * r);
+        break;
+      }
+    }
+  }
+};
+
+template <class T, UpdateKind kKind>
+void update_as(Context& context, const UpdatePass& pass) {
+  const Update<T> update(pass);
+  // The rates change from step to step.
+  const auto apply = [=] __device__(Index i) { update.template apply<kKind>(i); };
+  for_each(context, "update", pass.count, apply, true);
+}
+
+template <class T>
+void update_of(Context& context, const UpdatePass& pass) {
+  switch (pass.kind) {
+    case UpdateKind::Sgd: return update_as<T, UpdateKind::Sgd>(context, pass);
+    case UpdateKind::Nesterov: return update_as<T, UpdateKind::Nesterov>(context, pass);
+    case UpdateKind::RmsProp: return update_as<T, UpdateKind::RmsProp>(context, pass);
+    case UpdateKind::AdaDelta: return update_as<T, UpdateKind::AdaDelta>(context, pass);
+    case UpdateKind::Adam: return update_as<T, UpdateKind::Adam>(context, pass);
+  }
+}
+
+void veto_of(Context& context, Index count, const Index* verdicts, Index* veto) {
+  for_each(context, "verdicts", 1, [=] __device__(Index) {
+    for (Index i = 0; i < count && *veto < 0; ++i)
+      if (verdicts[i] >= 0) *veto = i;
+  });
+}
+
+}  // namespace
+
+void CudaBackend::relu(DType dtype, Index count, double negative_slope, const void* x, void* y) {
+  with_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    relu_of(context_, count, static_cast<T>(negative_slope), in<T>(x), out<T>(y));
+  });
+}
+
+void CudaBackend::relu_backward(
+    DType dtype, Index count, double negative_slope, const void* gate, const void* dy, void* dx) {
+  with_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    relu_backward_of(context_, count, static_cast<T>(negative_slope), in<T>(gate), in<T>(dy), out<T>(dx));
+  });
+}
+
+void CudaBackend::map(DType dtype, const Map& map, Index count, const void* x, void* y) {
+  with_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    with_kind(map.kind, [&](auto kind) {
+      map_as<T, decltype(kind)::value>(context_, map, count, in<T>(x), out<T>(y));
+    });
+  });
+}
+
+void CudaBackend::map_backward(
+    DType dtype, const Map& map, Index count, const void* operand, const void* dy, void* dx) {
+  with_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    with_kind(map.kind, [&](auto kind) {
+      slope_as<T, decltype(kind)::value>(context_, map, count, in<T>(operand), in<T>(dy), out<T>(dx));
+    });
+  });
+}
+
+void CudaBackend::gate_rows(DType dtype, Index rows, Index columns, const void* gate, const void* x, void* y) {
+  with_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    gate_rows_of(context_, rows, columns, in<T>(gate), in<T>(x), out<T>(y));
+  });
+}
+
+void CudaBackend::dropout(
+    DType dtype, Index count, double keep, double scale, std::uint64_t seed, std::uint64_t sequence, const void* x,
+    void* y) {
+  const double share = keep < 0 ? 0 : (keep > 1 ? 1 : keep);
+  const auto threshold = static_cast<std::uint64_t>(std::llround(share * 4294967296.0));
+  with_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    dropout_of(context_, count, threshold, static_cast<T>(scale), seed, sequence, in<T>(x), out<T>(y));
+  });
+}
+
+void CudaBackend::axpy(DType dtype, Index count, double a, const void* x, void* y) {
+  with_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    axpy_of(context_, count, static_cast<T>(a), in<T>(x), out<T>(y));
+  });
+}
+
+void CudaBackend::veto(int count, const Index* verdicts, Index* veto) {
+  veto_of(context_, count, verdicts, veto);
+}
+
+void CudaBackend::update(DType dtype, const UpdatePass& pass) {
+  with_type(dtype, [&](auto zero) { update_of<decltype(zero)>(context_, pass); });
+}
+
+}  // namespace sparknet::kernels::cuda

@@ -1,0 +1,251 @@
+#include <limits>
+
+#include "kernels/cuda/backend.h"
+#include "kernels/cuda/divider.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/philox.h"
+
+namespace sparknet::kernels::cuda {
+namespace {
+
+/// A window, clipped to the image: its rows and columns, and where it begins before that.
+struct Window {
+  Index top, left, h0, h1, w0, w1;
+
+  __device__ bool is_empty() const { return h0 >= h1 || w0 >= w1; }
+};
+
+/// Indices of a plane fit 32 bits; those of all planes need not.
+struct Geometry {
+  PoolingShape s;
+  Index pixels, outputs, planes;
+  Divider by_pixels, by_width, by_outputs, by_out_w;
+  bool small;
+
+  explicit Geometry(const PoolingShape& shape)
+      : s(shape),
+        pixels(shape.height * shape.width),
+        outputs(shape.out_h * shape.out_w),
+        planes(shape.batch * shape.channels),
+        by_pixels(pixels),
+        by_width(shape.width),
+        by_outputs(outputs),
+        by_out_w(shape.out_w),
+        small(Divider::can_divide(planes * pixels) && Divider::can_divide(planes * outputs)) {}
+
+  __device__ Index plane_of_output(Index i) const {
+    return small ? static_cast<Index>(by_outputs.quotient(static_cast<std::uint32_t>(i))) : i / outputs;
+  }
+  __device__ Index plane_of_pixel(Index i) const {
+    return small ? static_cast<Index>(by_pixels.quotient(static_cast<std::uint32_t>(i))) : i / pixels;
+  }
+  /// Of output number `output` of a plane.
+  __device__ Window window(Index output) const {
+    const Index oh = by_out_w.quotient(static_cast<std::uint32_t>(output)), ow = output - oh * s.out_w;
+    Window w{};
+    w.top = oh * s.stride_h - s.pad_h, w.left = ow * s.stride_w - s.pad_w;
+    w.h0 = w.top < 0 ? 0 : w.top, w.w0 = w.left < 0 ? 0 : w.left;
+    w.h1 = w.top + s.kernel_h < s.height ? w.top + s.kernel_h : s.height;
+    w.w1 = w.left + s.kernel_w < s.width ? w.left + s.kernel_w : s.width;
+    return w;
+  }
+  /// What the average of a window is divided by: its area, clipped to the padded image.
+  __device__ Index area(const Window& w) const {
+    const Index bottom = w.top + s.kernel_h, right = w.left + s.kernel_w;
+    return ((bottom < s.height + s.pad_h ? bottom : s.height + s.pad_h) - w.top) *
+           ((right < s.width + s.pad_w ? right : s.width + s.pad_w) - w.left);
+  }
+
+  /// The sum of f(output of the plane, the element's number in that window) over the windows that hold a pixel.
+  template <class T, class F>
+  __device__ T over_windows(Index pixel, const F& f) const {
+    const Index row = by_width.quotient(static_cast<std::uint32_t>(pixel)), column = pixel - row * s.width;
+    const Index h = row + s.pad_h, w = column + s.pad_w;
+    const Index oh0 = h < s.kernel_h ? 0 : (h - s.kernel_h) / s.stride_h + 1;
+    const Index ow0 = w < s.kernel_w ? 0 : (w - s.kernel_w) / s.stride_w + 1;
+    const Index oh1 = h / s.stride_h + 1 < s.out_h ? h / s.stride_h + 1 : s.out_h;
+    const Index ow1 = w / s.stride_w + 1 < s.out_w ? w / s.stride_w + 1 : s.out_w;
+    T sum = 0;
+    for (Index oh = oh0; oh < oh1; ++oh)
+      for (Index ow = ow0; ow < ow1; ++ow)
+        sum += f(oh * s.out_w + ow, (h - oh * s.stride_h) * s.kernel_w + w - ow * s.stride_w);
+    return sum;
+  }
+};
+
+/// The number in a window that no element has.
+template <class Tap>
+constexpr Tap kNone = std::numeric_limits<Tap>::max();
+
+template <class T, class Tap>
+void max_forward(Context& context, const Geometry& g, const T* x, T* y, Tap* taps) {
+  for_each(context, "max pooling", g.planes * g.outputs, [=] __device__(Index i) {
+    const Index plane = g.plane_of_output(i);
+    const Window w = g.window(i - plane * g.outputs);
+    const T* const from = x + plane * g.pixels;
+    Index winner = w.is_empty() ? -1 : w.h0 * g.s.width + w.w0;
+    T best = w.is_empty() ? T(0) : from[winner];
+    for (Index h = w.h0; h < w.h1; ++h)
+      for (Index column = w.w0; column < w.w1; ++column) {
+        const T value = from[h * g.s.width + column];
+        // NaN beats everything and nothing beats NaN.
+        if (!(value > best || value != value)) continue;
+        winner = h * g.s.width + column;
+        best = value;
+      }
+    y[i] = best;
+    if (!taps) return;
+    const Index row = winner / g.s.width, column = winner - row * g.s.width;
+    taps[i] = winner < 0 ? kNone<Tap> : static_cast<Tap>((row - w.top) * g.s.kernel_w + column - w.left);
+  });
+}
+
+template <class T, class Tap>
+void winners_backward(Context& context, const Geometry& g, const T* dy, const Tap* taps, T* dx) {
+  for_each(context, "gradient of a pooling", g.planes * g.pixels, [=] __device__(Index i) {
+    const Index plane = g.plane_of_pixel(i), first = plane * g.outputs;
+    dx[i] = g.over_windows<T>(i - plane * g.pixels, [&](Index output, Index tap) {
+      return taps[first + output] == static_cast<Tap>(tap) ? dy[first + output] : T(0);
+    });
+  });
+}
+
+template <class T, class Tap>
+void places_of(Context& context, const Geometry& g, const Tap* taps, T* y) {
+  for_each(context, "places of a pooling", g.planes * g.outputs, [=] __device__(Index i) {
+    const Window w = g.window(i - g.plane_of_output(i) * g.outputs);
+    const Index tap = taps[i], row = tap / g.s.kernel_w, column = tap - row * g.s.kernel_w;
+    y[i] = taps[i] == kNone<Tap> ? T(-1) : static_cast<T>((w.top + row) * g.s.width + w.left + column);
+  });
+}
+
+template <class T>
+void average_forward(Context& context, const Geometry& g, const T* x, T* y) {
+  for_each(context, "average pooling", g.planes * g.outputs, [=] __device__(Index i) {
+    const Index plane = g.plane_of_output(i);
+    const Window w = g.window(i - plane * g.outputs);
+    const T* const from = x + plane * g.pixels;
+    T sum = 0;
+    for (Index h = w.h0; h < w.h1; ++h)
+      for (Index column = w.w0; column < w.w1; ++column) sum += from[h * g.s.width + column];
+    y[i] = sum / static_cast<T>(g.area(w));
+  });
+}
+
+template <class T>
+void average_backward(Context& context, const Geometry& g, const T* dy, T* dx) {
+  for_each(context, "gradient of an average pooling", g.planes * g.pixels, [=] __device__(Index i) {
+    const Index plane = g.plane_of_pixel(i), first = plane * g.outputs;
+    dx[i] = g.over_windows<T>(i - plane * g.pixels, [&](Index output, Index) {
+      return dy[first + output] / static_cast<T>(g.area(g.window(output)));
+    });
+  });
+}
+
+template <class T>
+void stochastic_forward(Context& context, const Geometry& g, const T* x, T* y) {
+  for_each(context, "stochastic pooling", g.planes * g.outputs, [=] __device__(Index i) {
+    const Index plane = g.plane_of_output(i);
+    const Window w = g.window(i - plane * g.outputs);
+    const T* const from = x + plane * g.pixels;
+    T sum = 0, squares = 0;
+    for (Index h = w.h0; h < w.h1; ++h)
+      for (Index column = w.w0; column < w.w1; ++column) {
+        const T value = from[h * g.s.width + column];
+        sum += value;
+        squares += value * value;
+      }
+    // NaN is to stay, and is not above 0.
+    y[i] = sum > T(0) || sum != sum ? squares / sum : T(0);
+  });
+}
+
+template <class T, class Tap>
+void stochastic_draw(Context& context, const Geometry& g, const RandomWords& words, const T* x, T* y, Tap* taps) {
+  const auto draw = [=] __device__(Index i) {
+    const Index plane = g.plane_of_output(i);
+    const Window w = g.window(i - plane * g.outputs);
+    const T* const from = x + plane * g.pixels;
+    double sum = 0;
+    for (Index h = w.h0; h < w.h1; ++h)
+      for (Index column = w.w0; column < w.w1; ++column) sum += static_cast<double>(from[h * g.s.width + column]);
+    const std::uint64_t number = words.first + static_cast<std::uint64_t>(i);
+    // In (0, 1], so that what is 0 is never taken where something else is not.
+    const double u = (philox(words.seed, words.sequence, number / 4).word[number % 4] + 1.0) / 4294967296.0;
+    // The first element that brings the sum up to the threshold; the last one where none does (NaN).
+    Index row = w.h1 - 1, chosen = w.w1 - 1;
+    double part = 0;
+    bool found = false;
+    for (Index h = w.h0; h < w.h1 && !found; ++h)
+      for (Index column = w.w0; column < w.w1 && !found; ++column) {
+        part += static_cast<double>(from[h * g.s.width + column]);
+        found = part >= u * sum;
+        if (found) row = h, chosen = column;
+      }
+    y[i] = from[row * g.s.width + chosen];
+    taps[i] = static_cast<Tap>((row - w.top) * g.s.kernel_w + chosen - w.left);
+  };
+  for_each(context, "stochastic pooling", g.planes * g.outputs, draw, true);
+}
+
+template <class T, class Tap>
+class PoolingPlan final : public Pooling {
+ public:
+  PoolingPlan(Context& context, const PoolingShape& shape, PoolMethod method)
+      : context_(context), geometry_(shape), method_(method) {}
+
+  std::size_t mask_bytes() const override {
+    if (method_ == PoolMethod::Average) return 0;
+    return static_cast<std::size_t>(geometry_.planes * geometry_.outputs) * sizeof(Tap);
+  }
+
+  void forward(const void* x, void* y, void* mask) override {
+    const T* const from = static_cast<const T*>(x);
+    T* const to = static_cast<T*>(y);
+    switch (method_) {
+      case PoolMethod::Max: return max_forward(context_, geometry_, from, to, static_cast<Tap*>(mask));
+      case PoolMethod::Average: return average_forward(context_, geometry_, from, to);
+      case PoolMethod::Stochastic: return stochastic_forward(context_, geometry_, from, to);
+    }
+  }
+
+  void forward_random(const void* x, void* y, void* mask, const RandomWords& words) override {
+    if (method_ != PoolMethod::Stochastic) return forward(x, y, mask);
+    stochastic_draw(context_, geometry_, words, static_cast<const T*>(x), static_cast<T*>(y), static_cast<Tap*>(mask));
+  }
+
+  void backward(const void* dy, const void* mask, void* dx) override {
+    const T* const from = static_cast<const T*>(dy);
+    T* const to = static_cast<T*>(dx);
+    if (method_ == PoolMethod::Average)
+      average_backward(context_, geometry_, from, to);
+    else
+      winners_backward(context_, geometry_, from, static_cast<const Tap*>(mask), to);
+  }
+
+  void places(const void* mask, void* y) const override {
+    places_of(context_, geometry_, static_cast<const Tap*>(mask), static_cast<T*>(y));
+  }
+
+ private:
+  Context& context_;
+  Geometry geometry_;
+  PoolMethod method_;
+};
+
+template <class T>
+std::unique_ptr<Pooling> plan(Context& context, const PoolingShape& shape, PoolMethod method) {
+  // A byte tells the winner of all but the largest windows.
+  if (shape.kernel_h * shape.kernel_w < kNone<std::uint8_t>)
+    return std::make_unique<PoolingPlan<T, std::uint8_t>>(context, shape, method);
+  return std::make_unique<PoolingPlan<T, std::int32_t>>(context, shape, method);
+}
+
+}  // namespace
+
+std::unique_ptr<Pooling> CudaBackend::pooling(DType dtype, const PoolingShape& shape, PoolMethod method) {
+  if (dtype == DType::F64) return plan<double>(context_, shape, method);
+  return plan<float>(context_, shape, method);
+}
+
+}  // namespace sparknet::kernels::cuda

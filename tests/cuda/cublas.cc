@@ -1,0 +1,233 @@
+#include <cublas_v2.h>
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <unordered_set>
+
+#include "tests/cuda/emulation.h"
+#include "tests/cuda/multiply.h"
+
+using namespace sparknet::emulation;
+
+struct cublasContext {
+  int device;
+  cudaStream_t stream = nullptr;
+  cublasMath_t math = CUBLAS_DEFAULT_MATH;
+  void* workspace = nullptr;
+  std::size_t workspace_bytes = 0;
+};
+
+namespace {
+
+struct Handles {
+  std::mutex mutex;
+  std::unordered_set<cublasHandle_t> all;
+};
+
+Handles& handles() {
+  static Handles& handles = *new Handles;  // for those that are destroyed with statics
+  return handles;
+}
+
+cublasHandle_t known(cublasHandle_t handle) {
+  const std::lock_guard lock(handles().mutex);
+  if (handle && !handles().all.count(handle)) die("a handle of cuBLAS that was destroyed");
+  return handle;
+}
+
+/// A product as cuBLAS knows it: of columns.
+struct Product {
+  bool transposed_a, transposed_b;
+  std::ptrdiff_t m, n, k;
+  const void* a;
+  std::ptrdiff_t pitch_a, next_a;
+  const void* b;
+  std::ptrdiff_t pitch_b, next_b;
+  void* c;
+  std::ptrdiff_t pitch_c, next_c;
+  std::ptrdiff_t count;
+  bool tf32;
+};
+
+/// Bytes from the first to the last element of all matrices.
+std::size_t extent(
+    std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t pitch, std::ptrdiff_t next, std::ptrdiff_t count,
+    std::size_t size) {
+  if (rows == 0 || columns == 0) return 0;
+  return static_cast<std::size_t>(next * (count - 1) + pitch * (columns - 1) + rows) * size;
+}
+
+template <class T>
+void run(const Product& p, T alpha, T beta) {
+  const std::ptrdiff_t rows_a = p.transposed_a ? p.k : p.m, columns_a = p.transposed_a ? p.m : p.k;
+  const std::ptrdiff_t rows_b = p.transposed_b ? p.n : p.k, columns_b = p.transposed_b ? p.k : p.n;
+  require(p.a, extent(rows_a, columns_a, p.pitch_a, p.next_a, p.count, sizeof(T)), sizeof(T), "cuBLAS: A");
+  require(p.b, extent(rows_b, columns_b, p.pitch_b, p.next_b, p.count, sizeof(T)), sizeof(T), "cuBLAS: B");
+  require(p.c, extent(p.m, p.n, p.pitch_c, p.next_c, p.count, sizeof(T)), sizeof(T), "cuBLAS: C");
+  for (std::ptrdiff_t i = 0; i < p.count; ++i) {
+    const auto matrix = [](const T* data, std::ptrdiff_t pitch, bool transposed) {
+      return transposed ? Matrix<T>{data, pitch, 1} : Matrix<T>{data, 1, pitch};
+    };
+    T* const c = static_cast<T*>(p.c) + i * p.next_c;
+    multiply(
+        p.m,
+        p.n,
+        p.k,
+        matrix(static_cast<const T*>(p.a) + i * p.next_a, p.pitch_a, p.transposed_a),
+        matrix(static_cast<const T*>(p.b) + i * p.next_b, p.pitch_b, p.transposed_b),
+        p.tf32,
+        [&](std::ptrdiff_t row, std::ptrdiff_t column, double sum) {
+          T& to = c[row + column * p.pitch_c];
+          to = static_cast<T>(double{alpha} * sum + (beta == T(0) ? 0.0 : double{beta} * double{to}));
+        });
+  }
+}
+
+template <class T>
+cublasStatus_t start(cublasHandle_t handle, const Product& product, const void* alpha, const void* beta) {
+  const T factor = *static_cast<const T*>(alpha), old = *static_cast<const T*>(beta);
+  void* const workspace = handle->workspace;
+  const std::size_t workspace_bytes = handle->workspace_bytes;
+  const cudaError_t status = submit(handle->stream, [=] {
+    // What may lie there matters to nobody. Not all of it, which would take a while.
+    const std::size_t some = std::min(workspace_bytes, std::size_t{1} << 16);
+    require(workspace, workspace_bytes, 1, "cuBLAS: the workspace");
+    if (some > 0) std::memset(workspace, 0xff, some);
+    run(product, factor, old);
+  });
+  return status == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
+}
+
+cublasStatus_t check_and_start(
+    cublasHandle_t handle, cublasOperation_t of_a, cublasOperation_t of_b, Product product, const void* alpha,
+    const void* beta, cudaDataType type, cublasComputeType_t compute) {
+  const auto is_operation = [](cublasOperation_t o) {
+    return o == CUBLAS_OP_N || o == CUBLAS_OP_T || o == CUBLAS_OP_C;
+  };
+  if (!is_operation(of_a) || !is_operation(of_b)) return CUBLAS_STATUS_INVALID_VALUE;
+  product.transposed_a = of_a != CUBLAS_OP_N;
+  product.transposed_b = of_b != CUBLAS_OP_N;
+  const auto at_least_1 = [](std::ptrdiff_t size) { return std::max(size, std::ptrdiff_t{1}); };
+  if (product.m < 0 || product.n < 0 || product.k < 0 || product.count < 0 || !alpha || !beta ||
+      product.pitch_a < at_least_1(product.transposed_a ? product.k : product.m) ||
+      product.pitch_b < at_least_1(product.transposed_b ? product.n : product.k) ||
+      product.pitch_c < at_least_1(product.m))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  if (product.m == 0 || product.n == 0 || product.count == 0) return CUBLAS_STATUS_SUCCESS;
+  if (!product.c || (product.k > 0 && (!product.a || !product.b))) return CUBLAS_STATUS_INVALID_VALUE;
+  if (handle->device != current_device()) return CUBLAS_STATUS_EXECUTION_FAILED;
+  if (type == CUDA_R_64F && (compute == CUBLAS_COMPUTE_64F || compute == CUBLAS_COMPUTE_64F_PEDANTIC))
+    return start<double>(handle, product, alpha, beta);
+  if (type != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
+  switch (compute) {
+    case CUBLAS_COMPUTE_32F: product.tf32 = handle->math == CUBLAS_TF32_TENSOR_OP_MATH; break;
+    case CUBLAS_COMPUTE_32F_FAST_TF32: product.tf32 = true; break;
+    case CUBLAS_COMPUTE_32F_PEDANTIC: break;
+    default: return CUBLAS_STATUS_NOT_SUPPORTED;
+  }
+  return start<float>(handle, product, alpha, beta);
+}
+
+}  // namespace
+
+extern "C" {
+
+cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
+  if (!handle) return CUBLAS_STATUS_INVALID_VALUE;
+  *handle = nullptr;
+  if (may_wait() != cudaSuccess) return CUBLAS_STATUS_ALLOC_FAILED;
+  *handle = new cublasContext{current_device()};
+  const std::lock_guard lock(handles().mutex);
+  handles().all.insert(*handle);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) {
+  if (!known(handle)) return CUBLAS_STATUS_NOT_INITIALIZED;
+  const cudaError_t status = wait_for_device();
+  const std::lock_guard lock(handles().mutex);
+  handles().all.erase(handle);
+  delete handle;
+  return status == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
+}
+
+cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream) {
+  if (!known(handle)) return CUBLAS_STATUS_NOT_INITIALIZED;
+  handle->stream = stream;
+  handle->workspace = nullptr;  // as cuBLAS does, for its own
+  handle->workspace_bytes = 0;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t handle, void* workspace, std::size_t bytes) {
+  if (!known(handle)) return CUBLAS_STATUS_NOT_INITIALIZED;
+  if (reinterpret_cast<std::uintptr_t>(workspace) % 256 != 0) return CUBLAS_STATUS_INVALID_VALUE;
+  handle->workspace = workspace;
+  handle->workspace_bytes = workspace ? bytes : 0;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode) {
+  if (!known(handle)) return CUBLAS_STATUS_NOT_INITIALIZED;
+  if (mode != CUBLAS_DEFAULT_MATH && mode != CUBLAS_PEDANTIC_MATH && mode != CUBLAS_TF32_TENSOR_OP_MATH)
+    return CUBLAS_STATUS_INVALID_VALUE;
+  handle->math = mode;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+const char* cublasGetStatusString(cublasStatus_t status) {
+  switch (status) {
+    case CUBLAS_STATUS_SUCCESS: return "success";
+    case CUBLAS_STATUS_NOT_INITIALIZED: return "the library was not initialized";
+    case CUBLAS_STATUS_ALLOC_FAILED: return "the resource allocation failed";
+    case CUBLAS_STATUS_INVALID_VALUE: return "an invalid numerical value was used as an argument";
+    case CUBLAS_STATUS_EXECUTION_FAILED: return "the function failed to launch on the GPU";
+    case CUBLAS_STATUS_NOT_SUPPORTED: return "the functionality is not supported";
+    default: return "unknown error";
+  }
+}
+
+cublasStatus_t cublasGemmStridedBatchedEx(
+    cublasHandle_t handle, cublasOperation_t of_a, cublasOperation_t of_b, int m, int n, int k, const void* alpha,
+    const void* a, cudaDataType type_a, int pitch_a, long long next_a, const void* b, cudaDataType type_b, int pitch_b,
+    long long next_b, const void* beta, void* c, cudaDataType type_c, int pitch_c, long long next_c, int count,
+    cublasComputeType_t compute, cublasGemmAlgo_t) {
+  if (!known(handle)) return CUBLAS_STATUS_NOT_INITIALIZED;
+  if (type_a != type_b || type_a != type_c) return CUBLAS_STATUS_NOT_SUPPORTED;
+  const Product
+      product{false, false, m, n, k, a, pitch_a, next_a, b, pitch_b, next_b, c, pitch_c, next_c, count, false};
+  return check_and_start(handle, of_a, of_b, product, alpha, beta, type_a, compute);
+}
+
+cublasStatus_t cublasGemmEx(
+    cublasHandle_t handle, cublasOperation_t of_a, cublasOperation_t of_b, int m, int n, int k, const void* alpha,
+    const void* a, cudaDataType type_a, int pitch_a, const void* b, cudaDataType type_b, int pitch_b, const void* beta,
+    void* c, cudaDataType type_c, int pitch_c, cublasComputeType_t compute, cublasGemmAlgo_t algorithm) {
+  return cublasGemmStridedBatchedEx(
+      handle,
+      of_a,
+      of_b,
+      m,
+      n,
+      k,
+      alpha,
+      a,
+      type_a,
+      pitch_a,
+      0,
+      b,
+      type_b,
+      pitch_b,
+      0,
+      beta,
+      c,
+      type_c,
+      pitch_c,
+      0,
+      1,
+      compute,
+      algorithm);
+}
+
+}  // extern "C"

@@ -1,0 +1,222 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sparknet/distributed/averaging_solver.h"
+#include "sparknet/distributed/workers.h"
+#include "sparknet/sparknet.h"
+#include "tests/nets.h"
+#include "tests/temp_dir.h"
+
+// Nets on a GPU, or on what stands for one, beside the same nets on the CPU.
+
+using namespace sparknet;
+using namespace sparknet::testing;
+
+namespace {
+
+constexpr Device gpu = Device::cuda(0);
+
+NetOptions on(Device device, DType dtype = DType::F64) {
+  return {.dtype = dtype, .device = device, .tf32 = false, .threads = 1};
+}
+
+SourcePtr digits(Dim count = 24) {
+  return random_examples(count, {1, 12, 12}, 3);
+}
+
+Solver solver_on(Device device, const NetParam& net, const SolverParam& param, DType dtype = DType::F64) {
+  Solver solver(param, net, on(device, dtype));
+  solver.set_training_data(digits());
+  return solver;
+}
+
+NetParam net_with_everything(Dim batch) {
+  return NetParam(
+      "everything",
+      RDDLayer{"data", {batch, 1, 12, 12}},
+      RDDLayer{"label", {batch}},
+      ConvolutionLayer{"conv", {"data"}, {.kernel = {3, 3}, .num_output = 6}},
+      BatchNormLayer{"norm", {"conv"}},
+      ScaleLayer{"scale", {"norm"}, {.bias = true}},
+      ReLULayer{"relu", {"scale"}},
+      PoolingLayer{"pool", {"relu"}, {.kernel = {2, 2}, .stride = {2, 2}}},
+      LRNLayer{"lrn", {"pool"}},
+      DropoutLayer{"drop", {"lrn"}, {.ratio = 0.3}},
+      InnerProductLayer{"ip", {"drop"}, {.num_output = 5}},
+      SoftmaxWithLoss{"loss", {"ip", "label"}});
+}
+
+std::vector<double> losses(Solver& solver, int steps) {
+  std::vector<double> all;
+  for (int i = 0; i < steps; ++i) all.push_back(solver.step());
+  return all;
+}
+
+double worst(const std::vector<double>& a, const std::vector<double>& b) {
+  double most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a[i] - b[i]));
+  return most;
+}
+
+std::string message_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("a net says where it runs") {
+  const Net net(small_lenet(4), on(gpu));
+  CHECK(net.param_arena().device() == gpu);
+  CHECK(net.summary().find("cuda:0 ") != std::string::npos);
+}
+
+TEST_CASE("training is the same as on the CPU, step by step") {
+  const SolverParam plain{.base_lr = 0.05, .momentum = 0.9, .weight_decay = 0.01};
+  SolverParam clipped = plain, adam_rule{.base_lr = 0.01, .rule = adam()}, passes = plain, policy = plain;
+  clipped.clip_gradients = 0.1;
+  passes.iter_size = 3;
+  policy.lr_policy = lr_policy::Inv{.gamma = 0.1, .power = 0.75};
+  for (const NetParam& net : {small_lenet(4), net_with_everything(4), branching_net(4)})
+    for (const SolverParam& param : {plain, clipped, adam_rule, passes, policy}) {
+      CAPTURE(net.name);
+      Solver here(param, net, on(Device::cpu())), there(param, net, on(gpu));
+      for (Solver* solver : {&here, &there}) {
+        const Shape data = infer_shapes(net, Phase::Train)[0].top_shapes[0];
+        solver->set_training_data(random_examples(24, Shape(std::span<const Dim>(data.begin() + 1, data.end())), 3));
+      }
+      CHECK(worst(losses(here, 12), losses(there, 12)) < 1e-9);
+      // Steps that are asked for together.
+      CHECK(here.step(9) == doctest::Approx(there.step(9)).epsilon(1e-9));
+      CHECK(equal(here.net().weights().arena(), there.net().weights().arena(), 1e-8));
+    }
+}
+
+TEST_CASE("a hundred iterations in f32 stay near those of the CPU") {
+  const SolverParam param{.base_lr = 0.02, .momentum = 0.9, .weight_decay = 0.0005};
+  Solver here = solver_on(Device::cpu(), small_lenet(8), param, DType::F32);
+  Solver there = solver_on(gpu, small_lenet(8), param, DType::F32);
+  CHECK(worst(losses(here, 100), losses(there, 100)) < 1e-3);
+}
+
+TEST_CASE("blobs, gradients, inputs and weights come and go") {
+  Net here(branching_net(3), on(Device::cpu())), there(branching_net(3), on(gpu));
+  for (const InferredLayer& layer : infer_shapes(here.param(), Phase::Train)) {
+    if (layer.param.make()) continue;
+    for (std::size_t i = 0; i < layer.tops.size(); ++i) {
+      Tensor values(layer.top_shapes[i], DType::F32);
+      for (Dim at = 0; at < values.count(); ++at) values.flatten().set<float>(static_cast<float>(at * 7 % 5), at);
+      here.set_input(layer.tops[i], values);
+      there.set_input(layer.tops[i], values);
+    }
+  }
+  there.set_weights(here.weights());
+  CHECK(equal(there.weights().arena(), here.weights().arena()));
+  CHECK(here.forward() == doctest::Approx(there.forward()));
+  here.backward();
+  there.backward();
+  for (const std::string& name : here.outputs()) {
+    CHECK(there.blob(name).device() == Device::cpu());
+    CHECK(equal(here.blob(name), there.blob(name), 1e-10));
+  }
+  there.clear_gradients();
+  CHECK(here.forward() == doctest::Approx(there.forward()));
+}
+
+TEST_CASE("a label that is none is said, and that step and those behind it change nothing") {
+  const SolverParam param{.base_lr = 0.05, .momentum = 0.9};
+  Tensor labels({24}, DType::F32);
+  for (Dim i = 0; i < 24; ++i) labels.set<float>(i == 13 ? 7.0F : static_cast<float>(i % 5), i);
+  Tensor images({24, 1, 12, 12}, DType::F32);
+  const SourcePtr source = from_tensors({{"data", images}, {"label", labels}});
+  const auto run = [&](Device device, bool together) {
+    Solver solver(param, small_lenet(4), on(device));
+    solver.set_training_data(source);
+    const auto steps = [&] {
+      if (together)
+        solver.step(6);
+      else
+        losses(solver, 6);
+    };
+    const std::string message = message_of(steps);
+    return std::pair(message, solver.net().weights());
+  };
+  const auto [expected, weights] = run(Device::cpu(), false);
+  CHECK(expected.find("the label of example 1 is 7") != std::string::npos);
+  for (const bool together : {false, true}) {
+    const auto [message, found] = run(gpu, together);
+    CHECK(message == expected);
+    CHECK(equal(found.arena(), weights.arena(), 1e-10));
+  }
+}
+
+TEST_CASE("a test, a snapshot and going on from it") {
+  const TempDir folder;
+  const SolverParam param{.base_lr = 0.05, .momentum = 0.9, .test_iter = 3};
+  Solver first = solver_on(gpu, net_with_everything(4), param), again = solver_on(gpu, net_with_everything(4), param);
+  Solver here = solver_on(Device::cpu(), net_with_everything(4), param);
+  for (Solver* solver : {&first, &here}) {
+    solver->set_test_data(digits());
+    solver->step(7);
+  }
+  CHECK(first.test()[0].value == doctest::Approx(here.test()[0].value));
+  first.snapshot(folder.path() / "7.snap");
+  again.restore(folder.path() / "7.snap");
+  CHECK(again.step(5) == first.step(5));
+  CHECK(equal(again.net().weights().arena(), first.net().weights().arena()));
+  // And on another device.
+  here.restore(folder.path() / "7.snap");
+  here.step(5);
+  CHECK(equal(here.net().weights().arena(), first.net().weights().arena(), 1e-8));
+}
+
+TEST_CASE("workers on a GPU and on the CPU average as workers on the CPU do") {
+  const SolverParam param{.base_lr = 0.05, .momentum = 0.9, .max_iter = 12};
+  for (const SolverHistory history : {SolverHistory::Keep, SolverHistory::Average, SolverHistory::Reset}) {
+    const auto train = [&](std::vector<Device> devices) {
+      Tensor found;
+      run_on_threads(static_cast<int>(devices.size()), [&](Communicator& group) {
+        AveragingSolver solver(
+            param,
+            net_with_everything(4),
+            group,
+            {.round = {.max_steps = 3}, .history = history},
+            on(devices[static_cast<std::size_t>(group.rank())]));
+        solver.solve(digits());
+        if (group.rank() == 0) found = solver.weights().arena().copy();
+      });
+      return found;
+    };
+    const Tensor expected = train({Device::cpu(), Device::cpu()});
+    CHECK(equal(train({gpu, Device::cpu()}), expected, 1e-8));
+    CHECK(equal(train({Device::cpu(), gpu}), expected, 1e-8));
+  }
+}
+
+TEST_CASE("a net with an observer is told of each layer") {
+  Solver solver = solver_on(gpu, small_lenet(4), {.base_lr = 0.05});
+  int calls = 0;
+  solver.net().set_observer([&](const LayerParam&, bool) { ++calls; });
+  solver.step(5);
+  CHECK(calls == 5 * 2 * static_cast<int>(infer_shapes(small_lenet(4), Phase::Train).size()));
+}
+
+TEST_CASE("nets come and go and leave nothing") {
+  const auto free_bytes = [] { return cuda_devices()[0].free_bytes; };
+  { const Net first(small_lenet(4), on(gpu)); }
+  const std::size_t before = free_bytes();
+  const int nets = cuda_devices()[0].name == "emulated GPU" ? 20 : 1000;
+  for (int i = 0; i < nets; ++i) {
+    Solver solver = solver_on(gpu, small_lenet(4), {.base_lr = 0.05});
+    if (i % 10 == 0) solver.step(4);
+  }
+  CHECK(free_bytes() == before);
+}
