@@ -185,12 +185,18 @@ void Net::Plan::run_forward() {
                 &report->loss);
       }
       now = static_cast<int>(i);
-      if (observer) observer(node.param, false);
+      tell_observer(node, false);
     }
   } catch (const BadInput& why) {
     throw error(i, why.what());
   }
   if (!on_host && verdict_count > 0) backend->veto(static_cast<int>(verdict_count), report->verdicts(), &report->veto);
+}
+
+void Net::Plan::tell_observer(const Node& node, bool backward) {
+  if (!observer) return;
+  backend->wait();
+  observer(node.param, backward);
 }
 
 void Net::Plan::start_report() {
@@ -284,7 +290,7 @@ void Net::backward() {
           plan.backend->axpy(plan.options.dtype, to.count(), 1, from.raw(), to.raw());
       }
       plan.now = 2 * n - 1 - static_cast<int>(i);
-      if (plan.observer) plan.observer(node.param, true);
+      plan.tell_observer(node, true);
     }
   } catch (const BadInput& why) {
     throw plan.error(i, why.what());

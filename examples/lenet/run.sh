@@ -4,7 +4,10 @@ set -euo pipefail
 exec </dev/null
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 "$root/scripts/setup.sh" build
-"$root/scripts/build.sh" release lenet
+# What runs on GPUs takes nvcc minutes, so it is built when it is wanted.
+targets=(lenet)
+[[ " $* " != *" --device"[\ =]cuda* ]] || targets+=(gpu)
+"$root/scripts/build.sh" release "${targets[@]}"
 
 # lenet looks for MNIST where SPARKNET_DATA_DIR says and in data/mnist of this project, which is filled here.
 found() { compgen -G "$1/train-images-idx3-ubyte*" >/dev/null; }

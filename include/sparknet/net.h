@@ -97,7 +97,7 @@ class Net {
   double forward();
   /// Fills, or adds to, the gradients of all parameters; after a forward pass, in the training phase only.
   void backward();
-  /// Told of each layer right after its part of forward or backward, as to measure it; null: nobody.
+  /// Told of each layer right after its part of forward or backward is done, as to measure it; null: nobody.
   using Observer = std::function<void(const LayerParam& layer, bool backward)>;
   void set_observer(Observer observer);
   /// Says that the gradients were used: the next backward pass overwrites them.

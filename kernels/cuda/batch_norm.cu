@@ -22,6 +22,7 @@ void take_moments(
   const double n = static_cast<double>(shape.outer * inner), unbiased = n > 1 ? n / (n - 1) : 1;
   T *const means = static_cast<T*>(running.mean), *const variances = static_cast<T*>(running.variance);
   T* const factor = static_cast<T*>(running.factor);
+  if (n == 0) return;
   reduce_channels(
       context,
       "moments of a batch",

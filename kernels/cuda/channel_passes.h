@@ -35,7 +35,8 @@ void reduce_channels(
   const auto least = [](Index a, Index b) { return a < b ? a : b; };
   const auto at_least_one = [](Index a) { return a < 1 ? Index{1} : a; };
 
-  if (inner < 32 && channels * inner <= room) {
+  // Where a thread has whole channels there are no parts to make room for.
+  if (inner < 32 && (inner == 1 || channels * inner <= room)) {
     // A thread for each column of [outer][channels * inner] and each part of the rows.
     const Index columns = channels * inner;
     const Index wanted = 2 * kThreads * context.multiprocessors() / at_least_one(columns);

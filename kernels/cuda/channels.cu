@@ -17,23 +17,27 @@ void affine_backward(Context& context, const ChannelShape& shape, const ChannelG
   const T *const x = static_cast<const T*>(args.x), *const scale = static_cast<const T*>(args.factor);
   const T* const dy = static_cast<const T*>(args.dy);
   T *const dscale = static_cast<T*>(args.dfactor), *const dbias = static_cast<T*>(args.dbias);
+  T* const dx = static_cast<T*>(args.dx);
   const bool adds_scale = args.accumulate_factor, adds_bias = args.accumulate_bias;
-  if (dscale || dbias)
+  if (dscale || dbias) {
     reduce_channels(
         context,
         "gradient of scale and bias",
         shape,
         Pair{0, 0},
-        [=] __device__(Index, Index i) {
-          const double top = static_cast<double>(dy[i]);
-          return Pair{dscale ? top * static_cast<double>(x[i]) : 0, top};
+        [=] __device__(Index c, Index i) {
+          // In the same pass, as every element is loaded once.
+          const T top = dy[i];
+          if (dx) dx[i] = scale ? scale[c] * top : top;
+          return Pair{dscale ? static_cast<double>(top) * static_cast<double>(x[i]) : 0, static_cast<double>(top)};
         },
         AddPairs{},
         [=] __device__(Index c, Pair sums) {
           if (dscale) dscale[c] = static_cast<T>((adds_scale ? static_cast<double>(dscale[c]) : 0) + sums.first);
           if (dbias) dbias[c] = static_cast<T>((adds_bias ? static_cast<double>(dbias[c]) : 0) + sums.second);
         });
-  T* const dx = static_cast<T*>(args.dx);
+    return;
+  }
   if (!dx) return;
   if (scale)
     for_channel_elements(context, "gradient through a scale", shape, [=] __device__(Index c, Index i) {
@@ -58,19 +62,23 @@ void prelu_backward(Context& context, const ChannelShape& shape, const ChannelGr
   const T* const dy = static_cast<const T*>(args.dy);
   T *const dx = static_cast<T*>(args.dx), *const dslope = static_cast<T*>(args.dfactor);
   const bool adds = args.accumulate_factor;
-  if (dslope)
+  if (dslope) {
     reduce_channels(
         context,
         "gradient of slopes",
         shape,
         0.0,
-        [=] __device__(Index, Index i) {
-          return x[i] > T(0) ? 0.0 : static_cast<double>(dy[i]) * static_cast<double>(x[i]);
+        [=] __device__(Index c, Index i) {
+          const T top = dy[i], v = x[i];
+          if (dx) dx[i] = v > T(0) ? top : slope[c] * top;
+          return v > T(0) ? 0.0 : static_cast<double>(top) * static_cast<double>(v);
         },
         [] __device__(double a, double b) { return a + b; },
         [=] __device__(Index c, double sum) {
           dslope[c] = static_cast<T>((adds ? static_cast<double>(dslope[c]) : 0) + sum);
         });
+    return;
+  }
   if (dx)
     for_channel_elements(context, "gradient through a PReLU", shape, [=] __device__(Index c, Index i) {
       dx[i] = x[i] > T(0) ? dy[i] : slope[c] * dy[i];

@@ -96,9 +96,9 @@ class Row {
 #endif
   }
 
-  /// join(... join(join(start, load(0)), load(1)) ...), in an order that is the same every time; all threads get the
-  /// result. join(start, r) is r. R is of whole 32-bit words, 32 bytes at most, and trivially copied. What was written
-  /// before the call may be read after it, as after sync().
+  /// join(... join(join(start, load(0)), load(1)) ...), each loaded once, in an order that is the same every time; all
+  /// threads get the result. join(start, r) is r. R is of whole 32-bit words, 32 bytes at most, and trivially copied.
+  /// What was written before the call may be read after it, as after sync().
   template <class R, class Load, class Join>
   __device__ R reduce(Index count, R start, const Load& load, const Join& join) const {
     static_assert(sizeof(R) % 4 == 0 && sizeof(R) <= 32);

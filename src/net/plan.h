@@ -112,6 +112,7 @@ struct Net::Plan {
   /// A forward pass in parts: the next batch, all layers, and what came of it.
   void take_inputs();
   void run_forward();
+  void tell_observer(const Node& node, bool backward);
   /// Lets what came of the pass begin its way to the host; at most kReportsAhead are on their way.
   void start_report();
   /// The loss of the pass whose report was started first of those.

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <string>
@@ -8,7 +9,9 @@
 #include "sparknet/distributed/averaging_solver.h"
 #include "sparknet/distributed/workers.h"
 #include "sparknet/sparknet.h"
+#include "src/cuda.h"
 #include "tests/nets.h"
+#include "tests/place.h"
 #include "tests/temp_dir.h"
 
 // Nets on a GPU, or on what stands for one, beside the same nets on the CPU.
@@ -199,6 +202,46 @@ TEST_CASE("workers on a GPU and on the CPU average as workers on the CPU do") {
     CHECK(equal(train({gpu, Device::cpu()}), expected, 1e-8));
     CHECK(equal(train({Device::cpu(), gpu}), expected, 1e-8));
   }
+}
+
+TEST_CASE("batches that are sent one behind the other arrive in order") {
+  const auto backend = test::make_gpu_backend();
+  const auto lazy = make_cuda_backend({});
+  for (kernels::Backend* const place : {backend.get(), lazy.get()}) {
+    constexpr std::size_t kBytes = 64 * sizeof(float);
+    const auto upload = place->upload(kBytes);
+    const auto download = place->download(kBytes, 5);
+    auto* const memory = static_cast<float*>(place->allocate(kBytes));
+    auto* const veto = static_cast<kernels::Index*>(place->allocate(sizeof(kernels::Index)));
+    const auto set_veto = [&](kernels::Index value) { place->write(veto, &value, sizeof value); };
+    set_veto(-1);
+    for (int i = 0; i < 5; ++i) {
+      std::fill_n(static_cast<float*>(upload->buffer()), 64, static_cast<float>(i));
+      upload->send(memory, veto);
+      download->start(memory);
+    }
+    for (int i = 0; i < 5; ++i) CHECK(static_cast<const float*>(download->finish())[63] == static_cast<float>(i));
+    set_veto(2);
+    std::fill_n(static_cast<float*>(upload->buffer()), 64, 9.0F);
+    upload->send(memory, veto);
+    float last = 0;
+    place->read(&last, memory + 63, sizeof last);
+    CHECK(last == 4);
+    place->release(memory);
+    place->release(veto);
+  }
+}
+
+TEST_CASE("a step in which a layer waits is not repeated as a whole") {
+  const NetParam net(
+      "dummies",
+      DummyDataLayer{"data", {.data_filler = {Filler::gaussian(0, 1)}, .shape = {{4, 3}}}},
+      DummyDataLayer{"target", {.data_filler = {Filler::gaussian(0, 1)}, .shape = {{4, 2}}}},
+      InnerProductLayer{"ip", {"data"}, {.num_output = 2}},
+      EuclideanLoss{"loss", {"ip", "target"}});
+  const SolverParam param{.base_lr = 0.05, .momentum = 0.9};
+  Solver here(param, net, on(Device::cpu())), there(param, net, on(gpu));
+  CHECK(worst(losses(here, 8), losses(there, 8)) < 1e-9);
 }
 
 TEST_CASE("a net with an observer is told of each layer") {
