@@ -501,10 +501,11 @@ TEST_CASE("kernels do not see the host's memory, but what is shared") {
 
   std::vector<int> of_host(100, 5);
   const int* const hidden = of_host.data();
-  CHECK(death_of([&] {
-          launch(stream, [=] { *to = hidden[50]; });
-          cudaStreamSynchronize(stream);
-        }) == SIGSEGV);
+  const auto reads_the_host = [&] {
+    launch(stream, [=] { *to = hidden[50]; });
+    cudaStreamSynchronize(stream);
+  };
+  if (kGuards) CHECK(death_of(reads_the_host) == SIGSEGV);
   struct {
     const int* unused;
     double a, b;
