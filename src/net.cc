@@ -234,12 +234,12 @@ Net::Plan::Inlet::Inlet(kernels::Backend& backend, std::vector<Tensor> tops) : t
     uploads_.push_back(backend.upload(tops_[i].bytes()));
 }
 
-void Net::Plan::Inlet::take(Feed& feed, const kernels::Index* veto) {
-  if (uploads_.empty()) return feed.next(tops_);
+void Net::Plan::Inlet::take(Feed& from, const kernels::Index* veto) {
+  if (uploads_.empty()) return from.next(tops_);
   std::vector<Tensor> buffers;
   for (std::size_t i = 0; i < tops_.size(); ++i)
     buffers.push_back(Tensor::borrow(uploads_[i]->buffer(), tops_[i].shape(), tops_[i].dtype()));
-  feed.next(buffers);
+  from.next(buffers);
   for (std::size_t i = 0; i < tops_.size(); ++i) uploads_[i]->send(tops_[i].raw(), veto);
 }
 

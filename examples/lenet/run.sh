@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 "$root/scripts/setup.sh" build
 # What runs on GPUs takes nvcc minutes, so it is built when it is wanted.
 targets=(lenet)
-[[ " $* " != *" --device"[\ =]cuda* ]] || targets+=(gpu)
+[[ " $* " != *" --device"[\ =]cuda* ]] || targets+=(sparknet_gpu)
 "$root/scripts/build.sh" release "${targets[@]}"
 
 # lenet looks for MNIST where SPARKNET_DATA_DIR says and in data/mnist of this project, which is filled here.

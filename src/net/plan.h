@@ -75,7 +75,7 @@ struct Net::Plan {
    public:
     Inlet() = default;
     Inlet(kernels::Backend& backend, std::vector<Tensor> tops);
-    void take(Feed& feed, const kernels::Index* veto);
+    void take(Feed& from, const kernels::Index* veto);
 
    private:
     std::vector<Tensor> tops_;
