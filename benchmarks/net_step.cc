@@ -113,7 +113,7 @@ void run(const Arguments& a) {
   const Model& model = models.at(a.net);
   // What a net learns from noise does not matter; at this rate none of them gets lost.
   Solver solver(
-      {.base_lr = 0.01, .momentum = 0.9, .weight_decay = 0.0005},
+      {.base_lr = 0.001, .momentum = 0.9, .weight_decay = 0.0005},
       model.net(a.batch),
       {.device = a.device, .tf32 = !a.strict, .threads = a.threads});
   set_inputs(solver.net(), model.classes);
