@@ -166,9 +166,14 @@ void run_until(CUstream_st& stream, std::uint64_t position) {
   }
 }
 
-void run_all(CUstream_st& stream) {
+void run_to(CUstream_st& stream, std::uint64_t position) {
+  if (stream.done >= position) return;
   const Access access(stream.device);  // once, as it takes a while
-  run_until(stream, stream.submitted);
+  run_until(stream, position);
+}
+
+void run_all(CUstream_st& stream) {
+  run_to(stream, stream.submitted);
 }
 
 void forget_destroyed(State& s) {
@@ -826,8 +831,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     }
     if (const cudaError_t status = check_unsafe(s); status != cudaSuccess) return status;
     if (!event->record) return cudaSuccess;
-    const Access access(event->device);
-    run_until(*event->record->mark.stream, event->record->mark.position);
+    run_to(*event->record->mark.stream, event->record->mark.position);
     forget_destroyed(s);
     return cudaSuccess;
   });
