@@ -81,6 +81,29 @@ struct ConvolutionNdShape {
   Index group = 1;
 };
 
+/// The same convolution over two axes, of which it has no more; those that it lacks are of one element.
+inline ConvolutionShape flat(const ConvolutionNdShape& shape) {
+  const WindowShape& window = shape.window;
+  const auto last = [&](const WindowShape::Sizes& sizes, int back, Index otherwise) {
+    return window.axes >= back ? sizes[static_cast<std::size_t>(window.axes - back)] : otherwise;
+  };
+  return {
+      window.batch,
+      window.channels,
+      last(window.size, 2, 1),
+      last(window.size, 1, 1),
+      shape.num_output,
+      last(window.kernel, 2, 1),
+      last(window.kernel, 1, 1),
+      last(window.stride, 2, 1),
+      last(window.stride, 1, 1),
+      last(window.pad, 2, 0),
+      last(window.pad, 1, 0),
+      last(window.dilation, 2, 1),
+      last(window.dilation, 1, 1),
+      shape.group};
+}
+
 /// The pointers of a backward pass of a convolution or an inner product.
 struct BackwardArgs {
   const void* x;
@@ -380,7 +403,7 @@ class BatchNorm {
   /// By the moments of this batch of n numbers for each channel, which the running ones take in:
   ///   mean = fade * mean + m;  variance = fade * variance + v * n / (n - 1);  factor = fade * factor + 1
   virtual void forward(const void* x, double fade, const RunningMoments& running, void* y, void* state) = 0;
-  virtual void backward(const void* y, const void* state, const void* dy, void* dx) = 0;
+  virtual void backward(const void* y, void* state, const void* dy, void* dx) = 0;
   /// By the running moments, which are 0 where the factor is.
   virtual void forward_by_running(const void* x, const RunningMoments& running, void* y, void* state) = 0;
   virtual void backward_by_running(const void* state, const void* dy, void* dx) = 0;
@@ -629,7 +652,8 @@ class Backend {
   virtual void embed_backward(
       DType, const EmbedShape&, const void* indices, const void* dy, void* dweights, void* dbias, bool accumulate) = 0;
 
-  /// places[i] = indices[i], which are numbers of the DType. The verdict is as for embed, with `limit` for input_dim.
+  /// places[i] = indices[i], which are numbers of the DType, or 0 where that is no integer in [0, limit): the first
+  /// such i, or -1, goes to `verdict`.
   virtual void read_places(DType, Index count, Index limit, const void* indices, Index* places, Index* verdict) = 0;
   /// The items whose selector is not 0, in order: places[i] is the i-th of them, and -1 behind the last; where[i] is
   /// the place that item i got, or -1; *kept is their number, as a number of the DType, and may be null.
@@ -657,8 +681,9 @@ class Backend {
   virtual void add_sum(DType, Index count, double factor, const void* x, double* total) = 0;
   /// *total += the sum of squares, added up in double.
   virtual void add_squares(DType, Index count, const void* x, double* total) = 0;
-  /// Scales the sum of squares of a vector to *squares = limit / its length where that is more than `limit`, else 1.
-  virtual void clip_factor(double limit, double* squares) = 0;
+  /// *factor, which is the sum of squares of a vector, becomes what shortens the vector to `limit`: limit / its length,
+  /// or 1 where it is no longer than that.
+  virtual void clip_factor(double limit, double* factor) = 0;
   /// Where *veto is -1: the number of the first of the verdicts that is not -1, or -1.
   virtual void veto(int count, const Index* verdicts, Index* veto) = 0;
   virtual void update(DType, const UpdatePass&) = 0;

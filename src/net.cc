@@ -147,8 +147,8 @@ void Net::set_input(std::string_view name, const Tensor& value) {
 }
 
 double Net::forward() {
-  plan_->take_inputs();
   while (plan_->unread_reports > 0) plan_->finish_forward();
+  plan_->take_inputs();
   plan_->run_forward();
   plan_->start_report();
   return plan_->finish_forward();

@@ -44,16 +44,12 @@ struct Solver::State {
       : param((check(solver_param), std::move(solver_param))),
         rule(param.rule ? param.rule : sgd(param.momentum)),
         net(std::move(net_param), in_phase(std::move(net_options), Phase::Train)) {
-    const auto memory_of = [&](std::size_t bytes) {
-      kernels::Backend* const backend = &net.backend();
-      return std::shared_ptr<void>(backend->allocate(bytes), [backend](void* p) { backend->release(p); });
-    };
     for (int slot = 0; slot < rule->slots(); ++slot) {
-      const std::shared_ptr<void> memory = memory_of(net.param_arena().bytes());
+      const std::shared_ptr<void> memory = net.plan_->allocate(net.param_arena().bytes(), "history");
       history.push_back(
           Tensor::share(memory, memory.get(), net.param_arena().shape(), net.options().dtype, net.options().device));
     }
-    if (param.clip_gradients > 0) squares = memory_of(sizeof(double));
+    if (param.clip_gradients > 0) squares = net.plan_->allocate(sizeof(double), "gradient's length");
     cut_into_pieces();
     losses.reserve(static_cast<std::size_t>(param.average_loss));
   }
@@ -114,9 +110,21 @@ struct Solver::State {
       if (wait) take_losses(0);
     } catch (...) {
       net.backend().abandon_step();
-      losses_in = 0, passes_in = 0;
+      forget_step();
       throw;
     }
+  }
+
+  /// After a step that was not asked for as a whole. What an earlier step is refused for, if it is, is thrown instead.
+  void forget_step() {
+    const auto forget = [&] { losses_in = 0, passes_in = 0, seen = iteration; };
+    try {
+      take_losses(0);
+    } catch (...) {
+      forget();
+      throw;
+    }
+    forget();
   }
 
   void ask_for_step() {
@@ -163,10 +171,16 @@ struct Solver::State {
   /// Waits for forward passes until no more than `most` are on their way.
   void take_losses(int most) {
     while (net.plan_->unread_reports > most) {
-      losses_in += net.plan_->finish_forward();
+      try {
+        losses_in += net.plan_->finish_forward();
+      } catch (...) {
+        iteration = seen;  // steps behind the refused one have done nothing
+        throw;
+      }
       if (++passes_in < param.iter_size) continue;
       smoothed = smooth(losses_in / param.iter_size);
       losses_in = 0, passes_in = 0;
+      ++seen;
     }
   }
 
@@ -188,6 +202,8 @@ struct Solver::State {
   std::int64_t iteration = 0;
   std::vector<double> losses;
   double smoothed = 0;
+  /// The iterations whose losses have come in.
+  std::int64_t seen = 0;
   // Of the step whose passes are coming in.
   double losses_in = 0;
   int passes_in = 0;
@@ -245,7 +261,8 @@ Net& Solver::test_net() {
 
 void Solver::set_iteration(std::int64_t iteration) {
   if (iteration < 0) throw Error(fmt::format("there is no iteration {}", iteration));
-  state_->iteration = iteration;
+  state_->run(0, true);
+  state_->iteration = state_->seen = iteration;
 }
 
 std::int64_t Solver::examples_per_step() const {
@@ -265,7 +282,7 @@ double Solver::step(std::int64_t count) {
 std::vector<TestResult> Solver::test() {
   const SolverParam& param = state_->param;
   if (param.test_iter < 1) throw Error("SolverParam: .test_iter is 0: say how many batches a test has");
-  state_->take_losses(0);
+  state_->run(0, true);
   state_->net.backend().wait();  // the nets share parameters and no queue
   Net& net = test_net();
   if (!net.is_fed()) throw Error("a test needs data: call Solver::set_test_data first");
@@ -319,7 +336,7 @@ void Solver::solve() {
 
 void Solver::snapshot(const std::filesystem::path& file) const {
   State& s = *state_;
-  s.take_losses(0);
+  s.run(0, true);
   detail::Snapshot snapshot;
   snapshot.rule = s.rule->name();
   snapshot.iteration = s.iteration;
@@ -367,7 +384,7 @@ void Solver::restore(const std::filesystem::path& file) {
   }
   s.net.set_passes(snapshot.passes);
   if (s.net.feed() && snapshot.cursor >= 0) s.net.feed()->seek(snapshot.cursor);
-  s.iteration = snapshot.iteration;
+  s.iteration = s.seen = snapshot.iteration;
   s.losses = snapshot.losses;
   if (s.losses.size() > static_cast<std::size_t>(s.param.average_loss))
     s.losses.erase(s.losses.begin(), s.losses.end() - s.param.average_loss);

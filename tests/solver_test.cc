@@ -171,6 +171,17 @@ TEST_CASE("solve tests, reports and stops when it should") {
   CHECK(testing == std::vector<std::int64_t>{8, 12, 14});
 }
 
+TEST_CASE("a history outlives its solver") {
+  Tensor history;
+  {
+    Solver solver({.base_lr = 0.1, .momentum = 0.9}, linear_net(4), {.threads = 1});
+    solver.set_training_data(random_examples(12, {6}, 1));
+    solver.step(2);
+    history = solver.history();
+  }
+  CHECK_FALSE(equal(history, Tensor(history.shape())));
+}
+
 TEST_CASE("parameters of a solver that make no sense") {
   const auto refuse = [](SolverParam param, const char* message) {
     CHECK_THROWS_WITH_AS(Solver(param, linear_net(2)), message, Error);

@@ -64,7 +64,7 @@ class BatchNormPlan final : public BatchNorm {
     *factor = static_cast<T>(fade * static_cast<double>(*factor) + 1);
   }
 
-  void backward(const void* y, const void* state, const void* dy, void* dx) override {
+  void backward(const void* y, void* state, const void* dy, void* dx) override {
     const T *const values = static_cast<const T*>(y), *const top = static_cast<const T*>(dy);
     T* const to = static_cast<T*>(dx);
     const double* const scales = static_cast<const double*>(state);

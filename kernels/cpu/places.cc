@@ -9,9 +9,12 @@ namespace sparknet::kernels::cpu {
 /// Returns the verdict.
 template <class T>
 Index read_places(Index count, Index limit, const T* indices, Index* places) {
-  for (Index i = 0; i < count; ++i)
-    if (read_label(indices[i], limit, false, 0, places[i]) != Label::Good) return i;
-  return -1;
+  Index bad = -1;
+  for (Index i = count; i-- > 0;) {
+    places[i] = 0;
+    if (read_label(indices[i], limit, false, 0, places[i]) != Label::Good) bad = i;
+  }
+  return bad;
 }
 
 template <class T>

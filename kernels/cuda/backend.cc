@@ -1,10 +1,7 @@
 #include "kernels/cuda/backend.h"
 
-#include <array>
-#include <cstring>
 #include <new>
-#include <stdexcept>
-#include <vector>
+#include <string>
 
 #include "kernels/cuda/transfer.h"
 
@@ -48,7 +45,6 @@ void CudaBackend::release(void* memory) noexcept {
 }
 
 void CudaBackend::read(void* host, const void* memory, std::size_t bytes) {
-  context_.use();
   context_.wait();
   context_.check(cudaMemcpyAsync(host, memory, bytes, cudaMemcpyDeviceToHost, context_.stream()), "reading");
   context_.wait();
@@ -67,7 +63,6 @@ void CudaBackend::copy(void* to, const void* from, std::size_t bytes) {
 }
 
 void CudaBackend::wait() {
-  context_.use();
   context_.wait();
 }
 

@@ -105,22 +105,21 @@ class BatchNormPlan final : public BatchNorm {
   }
 
   void forward(const void* x, double fade, const RunningMoments& running, void* y, void* state) override {
-    take_moments(context_, shape_, eps_, fade, in(x), running, numbers(state));
-    normalise(context_, shape_, in(x), numbers(state), static_cast<T*>(y));
+    take_moments(context_, shape_, eps_, fade, in<T>(x), running, numbers(state));
+    normalise(context_, shape_, in<T>(x), numbers(state), static_cast<T*>(y));
   }
-  void backward(const void* y, const void* state, const void* dy, void* dx) override {
-    gradient(context_, shape_, in(y), in(dy), numbers(const_cast<void*>(state)), static_cast<T*>(dx));
+  void backward(const void* y, void* state, const void* dy, void* dx) override {
+    gradient(context_, shape_, in<T>(y), in<T>(dy), numbers(state), static_cast<T*>(dx));
   }
   void forward_by_running(const void* x, const RunningMoments& running, void* y, void* state) override {
     use_running<T>(context_, shape_.channels, eps_, running, numbers(state));
-    normalise(context_, shape_, in(x), numbers(state), static_cast<T*>(y));
+    normalise(context_, shape_, in<T>(x), numbers(state), static_cast<T*>(y));
   }
   void backward_by_running(const void* state, const void* dy, void* dx) override {
-    scale(context_, shape_, static_cast<const ChannelNumbers*>(state), in(dy), static_cast<T*>(dx));
+    scale(context_, shape_, static_cast<const ChannelNumbers*>(state), in<T>(dy), static_cast<T*>(dx));
   }
 
  private:
-  static const T* in(const void* p) { return static_cast<const T*>(p); }
   static ChannelNumbers* numbers(void* state) { return static_cast<ChannelNumbers*>(state); }
 
   Context& context_;

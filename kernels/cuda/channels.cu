@@ -92,19 +92,17 @@ class ChannelPlan final : public Channels {
 
   std::size_t scratch_bytes() const override { return 0; }
   void affine(const void* x, const void* scale, const void* bias, void* y) override {
-    cuda::affine(context_, shape_, in(x), in(scale), in(bias), static_cast<T*>(y));
+    cuda::affine(context_, shape_, in<T>(x), in<T>(scale), in<T>(bias), static_cast<T*>(y));
   }
   void affine_backward(const ChannelGradients& args, void*) override {
     cuda::affine_backward<T>(context_, shape_, args);
   }
   void prelu(const void* x, const void* slope, void* y) override {
-    cuda::prelu(context_, shape_, in(x), in(slope), static_cast<T*>(y));
+    cuda::prelu(context_, shape_, in<T>(x), in<T>(slope), static_cast<T*>(y));
   }
   void prelu_backward(const ChannelGradients& args, void*) override { cuda::prelu_backward<T>(context_, shape_, args); }
 
  private:
-  static const T* in(const void* p) { return static_cast<const T*>(p); }
-
   Context& context_;
   ChannelShape shape_;
 };

@@ -1,7 +1,5 @@
 #include "kernels/cuda/context.h"
 
-#include <cstring>
-
 namespace sparknet::kernels::cuda {
 namespace {
 
@@ -24,8 +22,9 @@ Context::Context(const BackendOptions& options) : options_(options) {
 
 Context::~Context() {
   cudaSetDevice(options_.device);
+  records_ = false;
+  abandon_step();
   cudaStreamSynchronize(stream_);
-  forget_step();
   if (cudnn_) cudnnDestroy(cudnn_);
   if (cublas_) cublasDestroy(cublas_);
   cudaFree(workspace_);
@@ -35,6 +34,7 @@ Context::~Context() {
 
 cublasHandle_t Context::cublas() {
   if (!cublas_) {
+    use();
     check(cublasCreate(&cublas_), "starting cuBLAS");
     check(cublasSetStream(cublas_, stream_), "cuBLAS");
     // A workspace of its own, as it would otherwise allocate one, which a step that is recorded must not.
@@ -46,6 +46,7 @@ cublasHandle_t Context::cublas() {
 
 cudnnHandle_t Context::cudnn() {
   if (!cudnn_) {
+    use();
     check(cudnnCreate(&cudnn_), "starting cuDNN");
     check(cudnnSetStream(cudnn_, stream_), "cuDNN");
   }
@@ -58,7 +59,9 @@ void Context::use() const {
 
 bool Context::begins() {
   if (in_step_) ++pieces_;
-  return mode_ != Mode::Repeating;
+  if (mode_ == Mode::Repeating) return false;
+  use();
+  return true;
 }
 
 void Context::done() {
@@ -66,13 +69,11 @@ void Context::done() {
 }
 
 void Context::wait() {
-  if (mode_ == Mode::Direct) {
-    // A step that somebody waits in the middle of cannot be repeated as a whole.
-    if (in_step_) records_ = false;
-    check(cudaStreamSynchronize(stream_), "waiting");
-    return;
-  }
-  fail("waiting", "a step that had no pause when it was recorded has one now");
+  // A step that somebody waits in the middle of cannot be repeated as a whole.
+  if (in_step_) records_ = false;
+  if (mode_ != Mode::Direct) fail("waiting", "a step that had no pause when it was recorded has one now");
+  use();
+  check(cudaStreamSynchronize(stream_), "waiting");
 }
 
 void Context::launch(const void* kernel, Index blocks, int threads, void* parameter, const char* what, bool changes) {
@@ -144,10 +145,10 @@ void Context::abandon_step() {
   }
   in_step_ = false;
   mode_ = Mode::Direct;
+  if (!records_) forget_step();
 }
 
 void Context::forget_step() {
-  abandon_step();
   if (exec_) cudaGraphExecDestroy(exec_);
   if (graph_) cudaGraphDestroy(graph_);
   exec_ = nullptr;

@@ -1,5 +1,6 @@
 #include "kernels/cuda/convolution.h"
 
+#include <algorithm>
 #include <climits>
 #include <optional>
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -36,7 +35,7 @@ class ConvolutionPlan final : public Linear {
       Activation activation, bool reversed)
       : passes_(std::move(passes)), epilogue_(context, dtype, y, activation), reversed_(reversed) {}
 
-  std::size_t scratch_bytes() const override { return std::max(passes_->scratch_bytes(), epilogue_.scratch_bytes()); }
+  std::size_t scratch_bytes() const override { return passes_->scratch_bytes(); }
 
   void forward(const void* x, const void* weights, const void* bias, void* y, void* scratch) override {
     if (reversed_) {
@@ -48,7 +47,7 @@ class ConvolutionPlan final : public Linear {
   }
 
   void backward(const BackwardArgs& args, void* scratch) override {
-    epilogue_.backward(args.y, args.dy, args.dbias, args.accumulate, scratch);
+    epilogue_.backward(args.y, args.dy, args.dbias, args.accumulate);
     const void* const x = reversed_ ? args.dy : args.x;
     const void* const dy = reversed_ ? args.x : args.dy;
     if (args.dweights) passes_->weight_gradient(x, dy, args.dweights, args.accumulate, scratch);

@@ -118,29 +118,6 @@ class ColumnPasses final : public ConvolutionPasses {
   bool writes_columns_ = false;
 };
 
-/// The same convolution with axes of one element before its own.
-ConvolutionShape flat(const ConvolutionNdShape& shape) {
-  const WindowShape& window = shape.window;
-  const auto last = [&](const WindowShape::Sizes& sizes, int back, Index otherwise) {
-    return window.axes >= back ? sizes[static_cast<std::size_t>(window.axes - back)] : otherwise;
-  };
-  return {
-      window.batch,
-      window.channels,
-      last(window.size, 2, 1),
-      last(window.size, 1, 1),
-      shape.num_output,
-      last(window.kernel, 2, 1),
-      last(window.kernel, 1, 1),
-      last(window.stride, 2, 1),
-      last(window.stride, 1, 1),
-      last(window.pad, 2, 0),
-      last(window.pad, 1, 0),
-      last(window.dilation, 2, 1),
-      last(window.dilation, 1, 1),
-      shape.group};
-}
-
 /// "2x3x32x32"
 std::string sizes(Index first, Index second, const WindowShape::Sizes& others, int axes) {
   std::string text = std::to_string(first) + 'x' + std::to_string(second);

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <string>
 
 #include "kernels/cuda/activation.h"
@@ -22,15 +21,15 @@ class InnerProduct final : public Linear {
     context.cublas();
   }
 
-  std::size_t scratch_bytes() const override { return epilogue_.scratch_bytes(); }
+  std::size_t scratch_bytes() const override { return 0; }
 
   void forward(const void* x, const void* weights, const void* bias, void* y, void*) override {
     multiply({shape_.batch, shape_.num_output, shape_.inputs, false, !shape_.transposed}, x, weights, y, false);
     epilogue_.forward(bias, y);
   }
 
-  void backward(const BackwardArgs& args, void* scratch) override {
-    epilogue_.backward(args.y, args.dy, args.dbias, args.accumulate, scratch);
+  void backward(const BackwardArgs& args, void*) override {
+    epilogue_.backward(args.y, args.dy, args.dbias, args.accumulate);
     if (args.dx)
       multiply(
           {shape_.batch, shape_.inputs, shape_.num_output, false, shape_.transposed},

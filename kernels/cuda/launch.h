@@ -13,7 +13,6 @@
 
 #ifndef __CUDACC__
 #include <cmath>
-#include <functional>
 #endif
 
 namespace sparknet::kernels::cuda {
@@ -202,6 +201,16 @@ void reduce_all(
         join);
     block.once([&] { finish(result); });
   });
+}
+
+// Arrays of a type.
+template <class T>
+const T* in(const void* p) {
+  return static_cast<const T*>(p);
+}
+template <class T>
+T* out(void* p) {
+  return static_cast<T*>(p);
 }
 
 /// Calls f(zero of the type) for F32 and F64, the types that nets compute in.

@@ -1,4 +1,5 @@
 #include "kernels/cuda/backend.h"
+#include "kernels/cuda/functions.h"
 #include "kernels/cuda/labels.h"
 
 namespace sparknet::kernels::cuda {
@@ -129,7 +130,7 @@ struct Loss {
       case LossKind::Euclidean: return v * scale;
       case LossKind::SigmoidCrossEntropy: {
         const T target = labels()[at];
-        return is_ignored(target) ? T(0) : (T(1) / (T(1) + std::exp(-v)) - target) * scale;
+        return is_ignored(target) ? T(0) : (sigmoid(v) - target) * scale;
       }
       default: break;
     }

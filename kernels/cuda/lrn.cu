@@ -129,13 +129,13 @@ class LrnPlan final : public Lrn {
 
   void forward(const void* x, void* y, void* state) override {
     if (is_across_)
-      across_forward(context_, shape_.batch, windows_, in(x), static_cast<T*>(y), static_cast<T*>(state));
+      across_forward(context_, shape_.batch, windows_, in<T>(x), static_cast<T*>(y), static_cast<T*>(state));
     else
       within_forward(
           context_,
           shape_.batch * shape_.channels,
           windows_,
-          in(x),
+          in<T>(x),
           static_cast<T*>(y),
           static_cast<T*>(state));
   }
@@ -143,14 +143,20 @@ class LrnPlan final : public Lrn {
   void backward(const void* x, const void* y, const void* state, const void* dy, void* dx) override {
     T* const to = static_cast<T*>(dx);
     if (is_across_)
-      across_backward(context_, shape_.batch, windows_, in(x), in(y), in(state), in(dy), to);
+      across_backward(context_, shape_.batch, windows_, in<T>(x), in<T>(y), in<T>(state), in<T>(dy), to);
     else
-      within_backward(context_, shape_.batch * shape_.channels, windows_, in(x), in(y), in(state), in(dy), to);
+      within_backward(
+          context_,
+          shape_.batch * shape_.channels,
+          windows_,
+          in<T>(x),
+          in<T>(y),
+          in<T>(state),
+          in<T>(dy),
+          to);
   }
 
  private:
-  static const T* in(const void* p) { return static_cast<const T*>(p); }
-
   Context& context_;
   LrnShape shape_;
   bool is_across_;

@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "kernels/cuda/backend.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/functions.h"
 #include "kernels/cuda/philox.h"
 
 namespace sparknet::kernels::cuda {
@@ -12,19 +12,6 @@ constexpr double kRootTwoOverPi = 0.79788456080286535588;  // sqrt(2 / pi)
 constexpr double kDensityOfZero = 0.39894228040143267794;  // 1 / sqrt(2 pi)
 constexpr double kGeluCubic = 0.044715;
 
-template <class T>
-const T* in(const void* p) {
-  return static_cast<const T*>(p);
-}
-template <class T>
-T* out(void* p) {
-  return static_cast<T*>(p);
-}
-
-template <class T>
-__device__ T sigmoid(T x) {
-  return T(1) / (T(1) + std::exp(-x));
-}
 /// The slope of x * gate, the gate being sigmoid(u) and `du` the slope of u. In this order 0 meets nothing infinite.
 template <class T>
 __device__ T gated_slope(T x, T gate, T du) {
@@ -142,18 +129,12 @@ void with_kind(MapKind kind, F&& f) {
 
 template <class T>
 void relu_of(Context& context, Index count, T slope, const T* x, T* y) {
-  for_each(context, "ReLU", count, [=] __device__(Index i) {
-    const T v = x[i];
-    // 0 and not slope * v, which is NaN where v is infinite.
-    y[i] = v < T(0) ? (slope == T(0) ? T(0) : v * slope) : v;
-  });
+  for_each(context, "ReLU", count, [=] __device__(Index i) { y[i] = rectified(x[i], slope); });
 }
 
 template <class T>
 void relu_backward_of(Context& context, Index count, T slope, const T* gate, const T* dy, T* dx) {
-  for_each(context, "gradient of a ReLU", count, [=] __device__(Index i) {
-    dx[i] = gate[i] > T(0) ? dy[i] : (slope == T(0) ? T(0) : dy[i] * slope);
-  });
+  for_each(context, "gradient of a ReLU", count, [=] __device__(Index i) { dx[i] = gated(gate[i], dy[i], slope); });
 }
 
 template <class T>

@@ -6,15 +6,6 @@
 namespace sparknet::kernels::cuda {
 namespace {
 
-template <class T>
-const T* in(const void* p) {
-  return static_cast<const T*>(p);
-}
-template <class T>
-T* out(void* p) {
-  return static_cast<T*>(p);
-}
-
 /// The axes of a box without those of one element, and with neighbours made one where that is the same.
 struct Axes {
   int rank = 0;

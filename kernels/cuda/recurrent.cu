@@ -1,22 +1,8 @@
 #include "kernels/cuda/backend.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/functions.h"
 
 namespace sparknet::kernels::cuda {
 namespace {
-
-template <class T>
-const T* in(const void* p) {
-  return static_cast<const T*>(p);
-}
-template <class T>
-T* out(void* p) {
-  return static_cast<T*>(p);
-}
-
-template <class T>
-__device__ T sigmoid(T x) {
-  return T(1) / (T(1) + std::exp(-x));
-}
 
 template <class T>
 void lstm_of(Context& context, const LstmShape& shape, const LstmForward& args) {

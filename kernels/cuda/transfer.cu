@@ -1,6 +1,5 @@
 #include "kernels/cuda/transfer.h"
 
-#include <array>
 #include <vector>
 
 #include "kernels/cuda/launch.h"

@@ -19,8 +19,6 @@ class RunningBatchReindex final : public Layer {
 
   void forward(LayerIO& io) override {
     io.backend().read_places(io.dtype(), indices_, examples_, io.bottom(1).raw(), places(io), io.verdict());
-    // A bad index has no place; on the host nothing is copied where there is one.
-    if (io.backend().on_host() && *io.verdict() >= 0) return;
     io.backend().gather_rows(io.dtype(), indices_, row_, places(io), io.bottom().raw(), 0, io.top().raw());
   }
 

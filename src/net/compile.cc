@@ -12,14 +12,6 @@
 namespace sparknet {
 namespace {
 
-std::shared_ptr<void> allocate(const std::shared_ptr<kernels::Backend>& backend, std::size_t bytes, const char* what) {
-  try {
-    return {backend->allocate(std::max<std::size_t>(bytes, 1)), [backend](void* memory) { backend->release(memory); }};
-  } catch (const std::bad_alloc&) {
-    throw Error(fmt::format("cannot allocate {} bytes for the {} of a net", bytes, what));
-  }
-}
-
 /// Equal names give equal streams, so a layer's first weights do not depend on the layers around it (FNV-1a).
 std::uint64_t stream_of(const std::string& name) {
   std::uint64_t hash = 0xcbf29ce484222325;
@@ -57,6 +49,15 @@ std::shared_ptr<kernels::Backend> Net::Plan::make_backend() const {
     return make_cuda_backend({.device = options.device.index, .tf32 = options.tf32});
   } catch (const DeviceError& why) {
     throw DeviceError(fmt::format("net \"{}\" asks for {}: {}", param.name, to_string(options.device), why.what()));
+  }
+}
+
+std::shared_ptr<void> Net::Plan::allocate(std::size_t bytes, const char* what) const {
+  try {
+    void* const made = backend->allocate(std::max<std::size_t>(bytes, 1));
+    return {made, [keeper = backend](void* released) { keeper->release(released); }};
+  } catch (const std::bad_alloc&) {
+    throw Error(fmt::format("cannot allocate {} bytes for the {} of a net", bytes, what));
   }
 }
 
@@ -415,7 +416,7 @@ void Net::Plan::bind_params(const Plan* owner) {
     params = owner->params;
     param_tensors = owner->param_tensors;
   } else {
-    const std::shared_ptr<void> block = allocate(backend, bytes, "parameters");
+    const std::shared_ptr<void> block = allocate(bytes, "parameters");
     params = Tensor::share(block, block.get(), Shape(arena_count), options.dtype, options.device);
     for (std::size_t i = 0; i < layout->size(); ++i) {
       const ParamInfo& info = (*layout)[i];
@@ -439,7 +440,7 @@ void Net::Plan::bind_params(const Plan* owner) {
 
   gradient_tensors.resize(layout->size());
   if (options.phase != Phase::Train) return;
-  const std::shared_ptr<void> block = allocate(backend, bytes, "gradients");
+  const std::shared_ptr<void> block = allocate(bytes, "gradients");
   gradients = Tensor::share(block, block.get(), Shape(arena_count), options.dtype, options.device);
   memory.gradients = bytes;
   for (std::size_t i = 0; i < layout->size(); ++i)
@@ -447,10 +448,10 @@ void Net::Plan::bind_params(const Plan* owner) {
 }
 
 void Net::Plan::bind_blobs() {
-  memory_block = allocate(backend, memory.blobs, "blobs");
-  scratch_block = allocate(backend, memory.scratch, "scratch memory");
+  memory_block = allocate(memory.blobs, "blobs");
+  scratch_block = allocate(memory.scratch, "scratch memory");
   const std::size_t report_bytes = sizeof(Report) + verdict_count * sizeof(kernels::Index);
-  report_block = allocate(backend, report_bytes, "report");
+  report_block = allocate(report_bytes, "report");
   const std::vector<kernels::Index> no_verdict(report_bytes / sizeof(kernels::Index), -1);
   backend->write(report_block.get(), no_verdict.data(), report_bytes);
   if (!backend->on_host()) reports = backend->download(report_bytes, kReportsAhead);

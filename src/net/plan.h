@@ -125,6 +125,8 @@ struct Net::Plan {
   void copy_in(const Tensor& value, Tensor& target) const;
 
   std::shared_ptr<kernels::Backend> make_backend() const;
+  /// Zeroed memory that keeps the backend alive; `what` it is for begins what is thrown where there is none.
+  std::shared_ptr<void> allocate(std::size_t bytes, const char* what) const;
   NetError error(std::size_t node, std::string_view why) const;
   std::size_t find_blob(std::string_view name) const;
   Tensor read(std::string_view name, bool diff) const;

@@ -11,7 +11,8 @@
 //     missing, or a buffer that is used again too early, gives wrong numbers every time;
 //   - bounds: memory of the device is out of the host's reach while no kernel runs, what lies around each array is out
 //     of everybody's reach, and addresses of the host are out of the kernels' reach; a slip dies where it is made. What
-//     is left of the last page is looked at when the memory is freed, and AddressSanitizer sees the rest;
+//     is left of the last page is looked at when the memory is freed. (Under AddressSanitizer memory is the heap's,
+//     where it sees what goes beyond an array, and host and kernels reach each other's;)
 //   - recording: what may not be done while a step is recorded is refused, and a graph runs with its own copies of the
 //     kernels' parameters.
 // What it does not prove: that the threads of a block do not race, speed, occupancy, limits of registers, how the GPU

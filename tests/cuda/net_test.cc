@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "sparknet/distributed/averaging_solver.h"
@@ -150,6 +152,7 @@ TEST_CASE("a label that is none is said, and that step and those behind it chang
         losses(solver, 6);
     };
     const std::string message = message_of(steps);
+    CHECK(solver.iteration() == 3);
     return std::pair(message, solver.net().weights());
   };
   const auto [expected, weights] = run(Device::cpu(), false);
@@ -242,6 +245,52 @@ TEST_CASE("a step in which a layer waits is not repeated as a whole") {
   const SolverParam param{.base_lr = 0.05, .momentum = 0.9};
   Solver here(param, net, on(Device::cpu())), there(param, net, on(gpu));
   CHECK(worst(losses(here, 8), losses(there, 8)) < 1e-9);
+}
+
+TEST_CASE("a feed that fails, and labels that are none before it") {
+  Tensor images({24, 1, 12, 12}, DType::F32), labels({24}, DType::F32);
+  for (const bool has_bad_label : {false, true}) {
+    const auto fill = [&](Dim index, std::span<std::byte* const> out) {
+      if (index == 17) throw DataError("digits", -1, "example 17 is not there");
+      std::memcpy(out[0], images.raw() + index * 144 * 4, 144 * 4);
+      const float label = has_bad_label && index == 13 ? 7 : 1;
+      std::memcpy(out[1], &label, sizeof label);
+    };
+    const SourcePtr source = from_callback({{"data", {1, 12, 12}, DType::F32}, {"label", {1}, DType::F32}}, 24, fill);
+    Solver solver({.base_lr = 0.05, .momentum = 0.9}, small_lenet(4), on(gpu));
+    solver.set_training_data(source, {.prefetch = 0});
+    const std::string wanted = has_bad_label ? "the label of example 1 is 7" : "example 17 is not there";
+    CHECK(message_of([&] { solver.step(6); }).find(wanted) != std::string::npos);
+    CHECK(solver.iteration() == (has_bad_label ? 3 : 4));
+    // And training goes on, past what was refused.
+    const Tensor before = solver.net().weights().arena();
+    solver.set_training_data(from_tensors({{"data", images}, {"label", labels}}));
+    solver.step();
+    CHECK_FALSE(equal(solver.net().weights().arena(), before));
+  }
+}
+
+TEST_CASE("a net is used in another thread than it was made in, on any GPU") {
+  if (cuda_devices().size() < 2) return;
+  const SolverParam param{.base_lr = 0.05, .momentum = 0.9};
+  Solver here = solver_on(Device::cpu(), small_lenet(4), param),
+         there = solver_on(Device::cuda(1), small_lenet(4), param);
+  Net net(small_lenet(4), on(Device::cuda(1)));
+  CHECK(net.summary().find("cuda:1 ") != std::string::npos);
+  net.set_weights(here.net().weights());
+  net.set_input("data", Tensor({4, 1, 12, 12}));
+  net.set_input("label", Tensor({4, 1}));
+  std::vector<double> found;
+  double loss = 0;
+  std::thread([&] {
+    net.forward();
+    net.backward();
+    loss = net.forward();
+    found = losses(there, 6);
+  }).join();
+  CHECK(worst(losses(here, 6), found) < 1e-9);
+  CHECK(loss > 0);
+  CHECK(equal(here.net().weights().arena(), there.net().weights().arena(), 1e-9));
 }
 
 TEST_CASE("a net with an observer is told of each layer") {
