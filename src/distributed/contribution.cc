@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 #include <string_view>
+#include <tuple>
 
 #include "sparknet/error.h"
 #include "src/distributed/codec.h"
@@ -23,12 +24,40 @@ const char* to_string(Carries carries) {
   return carries == Carries::Weights ? "weights" : "differences";
 }
 
+/// More than any net has, and few enough for all that is computed of them.
+constexpr int max_slices = 1 << 20;
+constexpr Dim max_elements = Dim{1} << 40;
+
 bool is_identity(const Contribution& contribution) {
   return contribution.states.empty();
 }
 
-/// Why there can be no such contribution, with so many sums; empty where there can.
-std::string flaw_of(const Contribution& c, std::size_t sums) {
+/// The first element of a slice. Codec::Int8 rounds by blocks, which no slice may cut.
+Dim slice_begin(Dim count, int index, int slices) {
+  constexpr Dim block = 256;
+  const Dim blocks = (count + block - 1) / block, share = (blocks + slices - 1) / slices;
+  return std::min(count, index * share * block);
+}
+Dim slice_count(Dim count, int index, int slices) {
+  return slice_begin(count, index + 1, slices) - slice_begin(count, index, slices);
+}
+
+/// Why there can be no such contribution, with sums of so many elements; empty where there can.
+std::string flaw_of(const Contribution& c, const std::vector<Dim>& counts) {
+  const std::size_t sums = counts.size();
+  if (c.slices < 1 || c.slices > max_slices || c.slice < 0 || c.slice >= c.slices)
+    return fmt::format("it is slice {} of {}", c.slice, c.slices);
+  if (c.whole.size() != (c.slices > 1 ? sums : 0))
+    return fmt::format("it is slice {} of {}, of {} sums, and has {}", c.slice, c.slices, c.whole.size(), sums);
+  for (std::size_t i = 0; i < c.whole.size(); ++i)
+    if (c.whole[i] < 0 || c.whole[i] > max_elements || counts[i] != slice_count(c.whole[i], c.slice, c.slices))
+      return fmt::format(
+          "sum {} has {} elements, which is not slice {} of {} of {}",
+          i,
+          counts[i],
+          c.slice,
+          c.slices,
+          c.whole[i]);
   if (c.workers < 0 || c.rejected < 0 ||
       static_cast<std::size_t>(c.workers) + static_cast<std::size_t>(c.rejected) != c.states.size())
     return fmt::format(
@@ -57,8 +86,14 @@ std::string flaw_of(const Contribution& c, std::size_t sums) {
   return {};
 }
 
+std::vector<Dim> counts_of(const Contribution& c) {
+  std::vector<Dim> counts;
+  for (const Tensor& sum : c.sums) counts.push_back(sum.count());
+  return counts;
+}
+
 void check(const Contribution& c) {
-  if (const std::string flaw = flaw_of(c, c.sums.size()); !flaw.empty())
+  if (const std::string flaw = flaw_of(c, counts_of(c)); !flaw.empty())
     throw Error(fmt::format("a contribution is wrong: {}", flaw));
   for (const Tensor& sum : c.sums) {
     if ((sum.dtype() != DType::F32 && sum.dtype() != DType::F64) || sum.dtype() != c.sums[0].dtype())
@@ -86,9 +121,17 @@ void check_kind(const Contribution& into, const Contribution& other) {
         "a contribution of {} cannot be merged into one of {}",
         to_string(other.carries),
         to_string(into.carries)));
+  if (other.slice != into.slice || other.slices != into.slices)
+    throw Error(fmt::format(
+        "slice {} of {} of a contribution cannot be merged into slice {} of {}",
+        other.slice,
+        other.slices,
+        into.slice,
+        into.slices));
 }
 
 void check_sums(const Contribution& into, const Contribution& other) {
+  if (other.whole != into.whole) throw Error("slices of sums of other sizes cannot be merged");
   if (other.sums.size() != into.sums.size())
     throw Error(
         fmt::format("a contribution of {} sums cannot be merged into one of {}", other.sums.size(), into.sums.size()));
@@ -138,6 +181,7 @@ Contribution combine(std::vector<const Contribution*> parts, const std::vector<T
   if (parts.empty()) return all;
   for (const Contribution* part : parts) check_sums(*parts[0], *part);
   all.unit = parts[0]->unit;
+  all.whole = parts[0]->whole;
   all.sums = memory;
   std::vector<detail::Addend> addends(parts.size());
   for (std::size_t s = 0; s < all.sums.size() && parts.size() > 1; ++s) {
@@ -149,7 +193,7 @@ Contribution combine(std::vector<const Contribution*> parts, const std::vector<T
 }
 
 constexpr std::string_view magic = "SPKNCONT";
-constexpr std::uint32_t version = 1;
+constexpr std::uint32_t version = 2;
 constexpr std::size_t head_bytes = 8 + 4 + 4, checksum_bytes = 4;
 /// Of a chunk, but for its elements: the sum, the first element, how many, and the checksum.
 constexpr std::size_t place_bytes = 4 + 8 + 4, frame_bytes = place_bytes + checksum_bytes;
@@ -221,6 +265,9 @@ std::vector<std::byte> header_of(const Contribution& c, const EncodeOptions& opt
   for (const std::int64_t value : {c.steps, c.examples, c.most_steps, c.loss_steps}) body.number(value);
   body.number(static_cast<std::uint32_t>(c.sums.size()));
   for (const Tensor& sum : c.sums) body.number(sum.count());
+  body.number(static_cast<std::int32_t>(c.slice));
+  body.number(static_cast<std::int32_t>(c.slices));
+  for (const Dim count : c.whole) body.number(count);
   for (const WorkerState& state : c.states) {
     body.number(static_cast<std::int32_t>(state.worker));
     body.number(state.cursor);
@@ -279,13 +326,18 @@ Header read_header(ByteReader& in) {
   const auto sums = in.number<std::uint32_t>("the sums");
   if (sums > max_sums) in.fail(fmt::format("has {} sums; {} are the most", sums, max_sums));
   for (std::uint32_t s = 0; s < sums; ++s) header.counts.push_back(in.number<std::uint64_t>("the sums"));
+  c.slice = in.number<std::int32_t>("the slice");
+  c.slices = in.number<std::int32_t>("the slice");
+  if (c.slices > 1)
+    for (std::uint32_t s = 0; s < sums; ++s) c.whole.push_back(in.number<std::int64_t>("the whole sums"));
   while (in.left() > 0) {
     WorkerState& state = c.states.emplace_back();
     state.worker = in.number<std::int32_t>("a worker's state");
     state.cursor = in.number<std::int64_t>("a worker's state");
     state.passes = in.number<std::uint64_t>("a worker's state");
   }
-  if (const std::string flaw = flaw_of(c, sums); !flaw.empty()) in.fail(flaw);
+  const std::vector<Dim> counts(header.counts.begin(), header.counts.end());
+  if (const std::string flaw = flaw_of(c, counts); !flaw.empty()) in.fail(flaw);
   return header;
 }
 
@@ -319,6 +371,99 @@ Contribution merge(std::vector<Contribution> parts) {
   if (others.empty()) return {};
   const auto first = std::ranges::find_if(parts, [](const Contribution& part) { return part.workers > 0; });
   return combine(others, first == parts.end() ? std::vector<Tensor>{} : first->sums);
+}
+
+Contribution slice(const Contribution& whole, int index, int count) {
+  check(whole);
+  if (whole.slices != 1)
+    throw Error(fmt::format("slice {} of {} of a contribution cannot be cut again", whole.slice, whole.slices));
+  if (count < 1 || count > max_slices || index < 0 || index >= count)
+    throw Error(fmt::format("there is no slice {} of {} of a contribution", index, count));
+  Contribution part = whole;
+  if (count == 1) return part;
+  part.slice = index;
+  part.slices = count;
+  part.whole = counts_of(whole);
+  for (Tensor& sum : part.sums) {
+    const Dim elements = sum.count(), begin = slice_begin(elements, index, count);
+    sum = sum.flatten().subarray(Shape{begin}, Shape{begin + slice_count(elements, index, count)});
+  }
+  return part;
+}
+
+void ContributionJoiner::add(const Contribution& slice) {
+  check(slice);
+  const auto index = static_cast<std::size_t>(slice.slice);
+  if (!came_.empty()) {
+    const auto account = [](const Contribution& c) {
+      return std::tie(
+          c.schema,
+          c.round,
+          c.carries,
+          c.workers,
+          c.rejected,
+          c.weight,
+          c.unit,
+          c.steps,
+          c.examples,
+          c.most_steps,
+          c.loss_sum,
+          c.loss_steps,
+          c.squares,
+          c.seconds,
+          c.most_seconds,
+          c.states);
+    };
+    if (static_cast<std::size_t>(slice.slices) != came_.size())
+      throw Error(fmt::format(
+          "slice {} of {} of a contribution cannot be joined with one of {}",
+          slice.slice,
+          slice.slices,
+          came_.size()));
+    if (account(slice) != account(whole_) || slice.whole != whole_.whole ||
+        dtype_of_sums(slice) != dtype_of_sums(whole_))
+      throw Error(fmt::format(
+          "slice {} of {} is of another contribution than those that came before: of round {} and {} workers, and they "
+          "of "
+          "round {} and {}",
+          slice.slice,
+          slice.slices,
+          slice.round,
+          slice.workers,
+          whole_.round,
+          whole_.workers));
+    if (came_[index]) throw Error(fmt::format("slice {} of {} came already", slice.slice, slice.slices));
+  } else {
+    Contribution whole = slice;
+    for (std::size_t s = 0; s < slice.whole.size(); ++s)
+      whole.sums[s] = Tensor(Shape{slice.whole[s]}, slice.sums[s].dtype());
+    whole_ = std::move(whole);
+    came_.assign(static_cast<std::size_t>(slice.slices), false);
+    left_ = came_.size();
+  }
+  for (std::size_t s = 0; s < slice.whole.size(); ++s) {
+    const Dim begin = slice_begin(slice.whole[s], slice.slice, slice.slices);
+    Tensor place = whole_.sums[s].subarray(Shape{begin}, Shape{begin + slice.sums[s].count()});
+    place.copy_from(slice.sums[s].flatten());
+  }
+  came_[index] = true;
+  --left_;
+}
+
+Contribution ContributionJoiner::take() {
+  if (!complete())
+    throw Error(
+        came_.empty() ? "no slice of the contribution has come"
+                      : fmt::format(
+                            "slice {} of {} of the contribution has not come",
+                            std::ranges::find(came_, false) - came_.begin(),
+                            came_.size()));
+  Contribution whole = std::move(whole_);
+  whole.slice = 0;
+  whole.slices = 1;
+  whole.whole.clear();
+  *this = {};
+  return whole;
 }
 
 std::uint64_t schema_of(const std::vector<ParamInfo>& layout, DType dtype) {

@@ -34,6 +34,8 @@ WorkerState state_of(Net& net, int worker) {
 
 std::vector<std::byte> encode(const RoundTask& task) {
   detail::ByteWriter out;
+  // A net's bytes; growing to them would hold them twice.
+  out.reserve(256 + 24 * task.states.size() + task.weights.bytes() * (1 + task.slots.size()));
   out.raw(std::as_bytes(std::span(magic)));
   out.number(version);
   out.number(task.schema);
@@ -58,7 +60,7 @@ std::vector<std::byte> encode(const RoundTask& task) {
   write_tensor(out, task.weights);
   for (const Tensor& slot : task.slots) write_tensor(out, slot);
   out.number(detail::crc32(out.bytes()));
-  return out.bytes();
+  return out.take();
 }
 
 RoundTask decode_round_task(std::span<const std::byte> bytes, const std::string& source) {
@@ -301,9 +303,17 @@ RoundStats RoundMaster::apply(std::vector<Contribution> parts) {
     if (part.round != s.center.round())
       throw Error(fmt::format("a contribution of round {} came in round {}", part.round, s.center.round()));
     if (part.schema != s.schema) throw Error("a contribution is of another net: its parameters differ");
+    if (part.slices != 1)
+      throw Error(fmt::format("slice {} of {} of a contribution came; join them first", part.slice, part.slices));
   }
   const std::size_t came = parts.size();
   const Contribution all = merge(std::move(parts));
+  parts.clear();
+  const auto mean_of = [&](std::size_t index) {
+    Tensor sum = all.sums[index];
+    if (all.weight != all.unit) sum.divide(all.weight / all.unit);
+    return sum;
+  };
   const int quorum = s.options.quorum > 0 ? s.options.quorum : s.workers;
   if (all.workers < std::max(quorum, 1))
     throw Error(fmt::format(
@@ -336,12 +346,12 @@ RoundStats RoundMaster::apply(std::vector<Contribution> parts) {
   if (s.center.needs_drift()) stats.drift = all.squares / all.weight;
   stats.train_time = std::chrono::nanoseconds(static_cast<std::int64_t>(all.most_seconds * 1e9));
 
-  // Tasks that were handed out share the old arena, so the next weights get one of their own.
-  Tensor next = all.mean();
+  // Tasks that were handed out share the old arena, so the next weights lie where the sums did.
+  Tensor next = mean_of(0);
   if (all.carries == Carries::Differences) next = s.weights.arena() - next;
   s.center.advance(next, stats);
   s.weights.arena() = next;
-  for (std::size_t slot = 0; slot < s.slots.size(); ++slot) s.slots[slot] = all.mean(1 + slot);
+  for (std::size_t slot = 0; slot < s.slots.size(); ++slot) s.slots[slot] = mean_of(1 + slot);
   s.iteration = stats.iteration;
   for (const WorkerState& state : all.states) {
     const auto place =

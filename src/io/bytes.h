@@ -32,7 +32,9 @@ class ByteWriter {
     raw({reinterpret_cast<const std::byte*>(value.data()), value.size()});
   }
   void raw(std::span<const std::byte> bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
+  void reserve(std::size_t bytes) { bytes_.reserve(bytes); }
   const std::vector<std::byte>& bytes() const { return bytes_; }
+  std::vector<std::byte> take() { return std::move(bytes_); }
 
  private:
   std::vector<std::byte> bytes_;

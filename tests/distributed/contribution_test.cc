@@ -558,10 +558,10 @@ TEST_CASE("contribution: no cut or damaged one is decoded") {
 }
 
 TEST_CASE("contribution: what a refused encoding says") {
-  // Without sums and states the header's body has 115 bytes; with its checksum the header has 135.
+  // Without sums and states the header's body has 123 bytes; with its checksum the header has 143.
   const Contribution c = of_worker(1);
   const std::vector<std::byte> good = encode(c, {.elements_in_chunk = 3});
-  const std::size_t header = 135 + 8 + 20, chunk = 20 + 12;
+  const std::size_t header = 143 + 8 + 20, chunk = 20 + 12;
   REQUIRE(good.size() == header + chunk + 20 + 8);
   const auto refuse = [](std::vector<std::byte> bytes) { return message_of([&] { decode(bytes, "part 7"); }); };
   /// Writes over the bytes at `offset` and makes the checksum of [begin, end) right.
@@ -575,10 +575,10 @@ TEST_CASE("contribution: what a refused encoding says") {
   const auto forge_header = [&](std::size_t offset, auto value) { return forge(offset, value, 0, header - 4); };
 
   CHECK(refuse({}) == "part 7, byte 0: a contribution begins with \"SPKNCONT\"; this does not");
-  CHECK(forge_header(8, std::uint32_t{2}) == "part 7, byte 8: is of version 2 and this library reads 1");
+  CHECK(forge_header(8, std::uint32_t{1}) == "part 7, byte 8: is of version 1 and this library reads 2");
   CHECK(
       refuse({good.begin(), good.begin() + 100}) ==
-      "part 7, byte 12: the header is said to have 143 bytes, and 84 follow; it was cut off");
+      "part 7, byte 12: the header is said to have 151 bytes, and 84 follow; it was cut off");
   CHECK(forge_header(32, std::uint8_t{2}).ends_with("carries neither weights nor differences but number 2"));
   CHECK(forge_header(33, std::uint8_t{3}).ends_with("there is no codec 3"));
   CHECK(forge_header(34, std::uint8_t{2}).ends_with("the element type is neither f32 nor f64"));
@@ -588,14 +588,101 @@ TEST_CASE("contribution: what a refused encoding says") {
   CHECK(forge_header(127, std::uint32_t{66}).ends_with("has 66 sums; 65 are the most"));
   CHECK(
       forge_header(131, std::uint64_t{1} << 60) ==
-      "part 7, byte 163: sum 0 is said to have 1152921504606846976 elements, and 60 bytes follow");
+      "part 7, byte 171: sum 0 is said to have 1152921504606846976 elements, and 60 bytes follow");
   CHECK(
       forge_header(131, std::uint64_t{6}) ==
-      "part 7, byte 163: the sums take up 64 bytes, and 60 follow; it was cut off or added to");
+      "part 7, byte 171: the sums take up 64 bytes, and 60 follow; it was cut off or added to");
   CHECK(
       forge(header + 4, std::uint64_t{3}, header, header + chunk - 4) ==
-      "part 7, byte 163: 3 elements from 0 of sum 0 are due, and 3 from 3 of sum 0 are here");
+      "part 7, byte 171: 3 elements from 0 of sum 0 are due, and 3 from 3 of sum 0 are here");
   std::vector<std::byte> damaged = good;
   damaged[header + 20] ^= std::byte{1};
-  CHECK(refuse(damaged) == "part 7, byte 191: the checksum of a chunk is wrong: it was damaged on its way");
+  CHECK(refuse(damaged) == "part 7, byte 199: the checksum of a chunk is wrong: it was damaged on its way");
+}
+
+namespace {
+
+/// Contributions of `workers` workers, of sums that no number of slices divides.
+std::vector<Contribution> large(int workers, Dim count = 1000) {
+  std::vector<Contribution> all;
+  for (int w = 0; w < workers; ++w)
+    all.push_back(of_worker(
+        w,
+        1 + 0.5 * w,
+        {normal(count, static_cast<std::uint32_t>(w)), normal(count / 3, 90 + static_cast<std::uint32_t>(w))}));
+  return all;
+}
+
+std::string refusal(const auto& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+bool same(const Contribution& a, const Contribution& b) {
+  return encode(a) == encode(b);
+}
+
+}  // namespace
+
+TEST_CASE("merged slices, joined in any order, are the merged whole contributions to the bit") {
+  for (const int slices : {1, 2, 3, 4, 7}) {
+    CAPTURE(slices);
+    ContributionJoiner joiner;
+    for (int s = slices - 1; s >= 0; --s) {
+      std::vector<Contribution> parts;
+      for (const Contribution& whole : large(3)) parts.push_back(decode(encode(slice(whole, s, slices))));
+      std::swap(parts[0], parts[2]);
+      CHECK_FALSE(joiner.complete());
+      joiner.add(merge(std::move(parts)));
+    }
+    CHECK(joiner.complete());
+    CHECK(same(joiner.take(), merge(large(3))));
+    CHECK_FALSE(joiner.complete());
+  }
+}
+
+TEST_CASE("slices cut no block of a codec") {
+  const Contribution whole = large(1)[0];
+  ContributionJoiner joiner;
+  for (int s = 0; s < 3; ++s) joiner.add(decode(encode(slice(whole, s, 3), {.codec = Codec::Int8})));
+  const Contribution rounded = joiner.take();
+  CHECK(rounded.sums[0].bytes() == whole.sums[0].bytes());
+  CHECK(same(rounded, decode(encode(whole, {.codec = Codec::Int8}))));
+}
+
+TEST_CASE("slices of contributions that do not count") {
+  ContributionJoiner joiner;
+  for (int s = 0; s < 2; ++s) joiner.add(decode(encode(slice(rejected(3), s, 2))));
+  CHECK(same(joiner.take(), rejected(3)));
+  // One that is rejected merges with one that counts.
+  for (int s = 0; s < 2; ++s) joiner.add(merge({slice(rejected(3), s, 2), slice(large(1)[0], s, 2)}));
+  CHECK(same(joiner.take(), merge({rejected(3), large(1)[0]})));
+}
+
+TEST_CASE("slices that do not go together are refused") {
+  const std::vector<Contribution> parts = large(2);
+  const Contribution a = slice(parts[0], 0, 2), b = slice(parts[1], 1, 2);
+  CHECK(refusal([&] { merge({a, b}); }) == "slice 1 of 2 of a contribution cannot be merged into slice 0 of 2");
+  CHECK(refusal([&] { merge({a, parts[1]}); }).find("slice 0 of 1") != std::string::npos);
+  CHECK(refusal([&] { slice(a, 0, 2); }) == "slice 0 of 2 of a contribution cannot be cut again");
+  CHECK(refusal([&] { slice(parts[0], 2, 2); }) == "there is no slice 2 of 2 of a contribution");
+  CHECK(refusal([&] { merge({a, slice(large(2, 1001)[1], 0, 2)}); }).find("sizes") != std::string::npos);
+
+  ContributionJoiner joiner;
+  CHECK(refusal([&] { joiner.take(); }) == "no slice of the contribution has come");
+  joiner.add(a);
+  CHECK(refusal([&] { joiner.add(a); }) == "slice 0 of 2 came already");
+  CHECK(refusal([&] { joiner.add(b); }).find("another contribution") != std::string::npos);
+  CHECK(
+      refusal([&] { joiner.add(slice(parts[0], 1, 3)); }).find("cannot be joined with one of 2") != std::string::npos);
+  CHECK(refusal([&] { joiner.take(); }) == "slice 1 of 2 of the contribution has not come");
+  Contribution wrong = a;
+  wrong.whole[0] += 600;
+  CHECK(refusal([&] { encode(wrong); }).find("which is not slice 0 of 2 of 1600") != std::string::npos);
+  joiner.add(slice(parts[0], 1, 2));
+  CHECK(same(joiner.take(), parts[0]));
 }

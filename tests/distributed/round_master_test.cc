@@ -239,6 +239,16 @@ TEST_SUITE("threads") {
     CHECK_THROWS_WITH_AS(keeps.snapshot(file), doctest::Contains("the workers keep their history"), Error);
   }
 
+  TEST_CASE("slices are joined before they come to the master") {
+    RoundMaster master(momentum, first_weights(), workers, options_of(SolverHistory::Reset, 0));
+    Solver solver = make_solver(momentum, 0);
+    const Contribution made = run_round_task(solver, master.task(), 0);
+    CHECK_THROWS_WITH_AS(
+        master.apply({slice(made, 1, 2)}),
+        "slice 1 of 2 of a contribution came; join them first",
+        Error);
+  }
+
   TEST_CASE("what makes no sense is refused with words") {
     CHECK_THROWS_WITH_AS(
         RoundMaster(momentum, first_weights(), 3, {.outer = [] { return elastic_average(); }}),

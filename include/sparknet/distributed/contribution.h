@@ -52,10 +52,14 @@ struct Contribution {
   /// The parameter arena and, where the history is averaged, each slot of it: all f32 or all f64. Empty where no worker
   /// counts.
   std::vector<Tensor> sums = {};
+  /// Which part of the sums is here: number `slice` of `slices`, as sparknet::slice() makes them. `whole` holds the
+  /// number of elements of each whole sum; empty where slices is 1.
+  int slice = 0, slices = 1;
+  std::vector<Dim> whole = {};
 
   /// Adds another, in the memory of `sums`, in the order of the workers' numbers. Shares no memory with `other`. Throws
-  /// Error and changes nothing where schema, round or kind differ and where a worker is in both, as a task that ran
-  /// twice would be.
+  /// Error and changes nothing where schema, round, kind or slice differ and where a worker is in both, as a task that
+  /// ran twice would be.
   void merge(const Contribution& other);
   /// The weighted mean: sums[i] / (weight / unit). Throws Error where no worker counts.
   Tensor mean(std::size_t index = 0) const;
@@ -64,6 +68,28 @@ struct Contribution {
 /// The sum in the order of the parts' first workers, and the same bits in whatever order the parts come. It is written
 /// over the sums of one of the parts, which are no good afterwards: move the parts here.
 Contribution merge(std::vector<Contribution> parts);
+
+/// Part number `index` of `count` of a whole contribution, which shares its memory: all that was counted, and of each
+/// sum as many elements as any other part has, to a multiple of 256, and the last what is left. Slices of the same
+/// number merge as whole contributions do; joined, the merged slices are what merging the whole ones yields, bit for
+/// bit. So the sum of many large contributions can be made in many places. Throws Error for a slice of a slice.
+Contribution slice(const Contribution& whole, int index, int count);
+
+/// Puts the slices of one contribution together, in whatever order they come. Each is copied to its place, so that
+/// joining takes the memory of one whole contribution and a slice.
+class ContributionJoiner {
+ public:
+  /// Throws Error, and changes nothing, for a slice that came already and for one of another contribution.
+  void add(const Contribution& slice);
+  bool complete() const { return !came_.empty() && left_ == 0; }
+  /// The whole contribution; the joiner is empty again. Throws Error where a slice has not come, naming the first.
+  Contribution take();
+
+ private:
+  Contribution whole_;
+  std::vector<bool> came_;
+  std::size_t left_ = 0;
+};
 
 /// A hash (FNV-1a) of names, shapes and the element type, which say whether two arenas can be added.
 std::uint64_t schema_of(const std::vector<ParamInfo>& layout, DType dtype);
