@@ -52,6 +52,28 @@ class SolverReader {
     return std::move(file_);
   }
 
+  SolverParam read_without_nets() {
+    for (const char* field :
+         {"net",
+          "net_param",
+          "train_net",
+          "train_net_param",
+          "test_net",
+          "test_net_param",
+          "train_state",
+          "test_state"}) {
+      const auto* descriptor = from_.GetDescriptor()->FindFieldByName(field);
+      const auto* reflection = from_.GetReflection();
+      if (descriptor->is_repeated() ? reflection->FieldSize(from_, descriptor) > 0
+                                    : reflection->HasField(from_, descriptor))
+        refuse(field, fmt::format("{} is given, and the net comes from elsewhere here", field));
+    }
+    read_numbers();
+    read_policy();
+    read_rule();
+    return std::move(file_.solver);
+  }
+
  private:
   [[noreturn]] void refuse(const char* field, const std::string& why, int index = -1) const {
     const auto* descriptor = from_.GetDescriptor()->FindFieldByName(field);
@@ -363,6 +385,10 @@ void write_numbers(const SolverFile& file, proto::SolverParameter& to) {
 
 SolverFile parse_solver(std::string_view text, const std::string& name, const fs::path& folder) {
   return SolverReader(text, name, folder).read();
+}
+
+SolverParam parse_solver_param(std::string_view text, const std::string& name) {
+  return SolverReader(text, name, {}).read_without_nets();
 }
 
 SolverFile read_solver(const fs::path& file) {

@@ -164,6 +164,25 @@ test_state { stage: "u" } test_state { } test_state { phase: TRAIN } test_state 
   CHECK(nets.tests[0].name == "b");
 }
 
+TEST_CASE("a solver without nets, for programs that have theirs otherwise") {
+  const std::string numbers =
+      "base_lr: 0.1\nlr_policy: 'step' gamma: 0.5 stepsize: 7\ntype: 'Adam' momentum: 0.8\ntest_iter: 3";
+  const SolverParam solver = parse_solver_param(numbers);
+  CHECK(solver.base_lr == 0.1);
+  CHECK(solver.test_iter == 3);
+  CHECK(solver.rule->name() == "adam");
+  CHECK(std::get<lr_policy::Step>(solver.lr_policy).stepsize == 7);
+  for (const std::string net :
+       {"net: 'x'", "train_net: 'x'", "test_net: 'x'", "net_param { }", "train_state { level: 1 }"}) {
+    CAPTURE(net);
+    const std::string field = net.substr(0, net.find_first_of(": "));
+    CHECK_THROWS_WITH_AS(
+        parse_solver_param(numbers + "\n" + net, "mine"),
+        ("mine:5:1: " + field + " is given, and the net comes from elsewhere here").c_str(),
+        PrototxtError);
+  }
+}
+
 TEST_CASE("solvers that make no sense are refused") {
   CHECK(
       trouble("net_param { } base_lr: 1") ==

@@ -92,6 +92,10 @@ SolverFile read_solver(const std::filesystem::path& file);
 SolverFile parse_solver(
     std::string_view text, const std::string& name = "prototxt", const std::filesystem::path& folder = {});
 
+/// A solver that names no net, for programs that have theirs otherwise. Throws PrototxtError where it names one, and
+/// for what parse_solver refuses.
+SolverParam parse_solver_param(std::string_view text, const std::string& name = "prototxt");
+
 /// Throws Error for what to_prototxt of a net refuses, and for a rule of another type than `type`.
 std::string to_prototxt(const SolverFile& solver);
 void write_solver(const SolverFile& solver, const std::filesystem::path& file);
