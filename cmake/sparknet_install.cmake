@@ -12,6 +12,15 @@ foreach(component MPI NCCL CAFFE)  # each has a list of its own, so that who doe
     install(EXPORT sparknet_${name}_targets NAMESPACE sparknet:: DESTINATION ${package_dir} FILE sparknet_${name}_targets.cmake)
   endif()
 endforeach()
+if(SPARKNET_WITH_C)
+  install(TARGETS sparknet_c EXPORT sparknet_c_targets)
+  install(EXPORT sparknet_c_targets NAMESPACE sparknet:: DESTINATION ${package_dir} FILE sparknet_c_targets.cmake)
+endif()
+if(SKBUILD)  # the wheel: the library and what it needs, but for what every Linux has
+  install(TARGETS sparknet_c
+    RUNTIME_DEPENDENCIES PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|rt|pthread|z|stdc\\+\\+|gcc_s)\\.so"
+    LIBRARY DESTINATION sparknet COMPONENT python)
+endif()
 if(SPARKNET_CLI)
   install(TARGETS sparknet_cli)
 endif()

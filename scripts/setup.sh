@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing with apt, and nothing else: scripts/setup.sh [build|caffe|download|mpi|test|ci]...
+# Installs what is missing with apt, and nothing else: scripts/setup.sh [build|caffe|download|mpi|spark|test|ci]...
 # Where nothing is missing it prints nothing, does nothing and needs no network.
 set -euo pipefail
 exec </dev/null
@@ -20,11 +20,15 @@ caffe     lmdb.h                     liblmdb-dev         databases of Caffe
 caffe     leveldb/db.h               libleveldb-dev      databases of Caffe
 caffe     png.h                      libpng-dev          images
 caffe     turbojpeg.h                libturbojpeg0-dev   images
+caffe     nlohmann/json.hpp          nlohmann-json3-dev  options of the C ABI
 download  curl|wget                  curl                fetches data sets
 download  /etc/ssl/certs             ca-certificates     fetches data sets
 mpi       mpicxx                     libopenmpi-dev      averages over processes
 mpi       mpirun                     openmpi-bin         averages over processes
+spark     java                       openjdk-17-jre-headless  runs Spark
+spark     /usr/lib/python3*/ensurepip  python3-venv       holds PySpark
 test      doctest/doctest.h          doctest-dev         runs the tests
+test      /usr/lib/python3/dist-packages/numpy  python3-numpy  runs the tests of the Python package
 ci        benchmark/benchmark.h      libbenchmark-dev    builds the benchmarks
 ci        clang++                    clang               the second compiler
 ci        fuzzer                     libclang-rt-14-dev  fuzzes the readers
@@ -33,7 +37,7 @@ ci        clang-format               clang-format        checks the format
 
 have() {  # one of the second column's words
   case $1 in
-    /*) [[ -n $(ls "$1" 2>/dev/null) ]] ;;
+    /*) [[ -n $(ls $1 2>/dev/null) ]] ;;  # a pattern too
     fuzzer) compgen -G '/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' >/dev/null ;;
     *.*|*/*) [[ -e /usr/include/$1 || -e /usr/local/include/$1 ]] ;;
     *\|*) have "${1%%|*}" || have "${1#*|}" ;;

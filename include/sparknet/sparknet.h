@@ -2,6 +2,8 @@
 
 // All of the library, but for sparknet/eigen.h, which is for programs that use Eigen.
 
+#include "sparknet/arrow_c.h"
+#include "sparknet/c_handles.h"
 #include "sparknet/caffe/blob.h"
 #include "sparknet/caffe/data.h"
 #include "sparknet/caffe/database.h"
@@ -14,6 +16,7 @@
 #include "sparknet/caffe/weights.h"
 #include "sparknet/check_gradients.h"
 #include "sparknet/cuda.h"
+#include "sparknet/data/arrow.h"
 #include "sparknet/data/cifar.h"
 #include "sparknet/data/feed.h"
 #include "sparknet/data/mnist.h"
@@ -102,6 +105,7 @@
 #include "sparknet/random.h"
 #include "sparknet/shape.h"
 #include "sparknet/solver.h"
+#include "sparknet/sparknet_c.h"
 #include "sparknet/tensor.h"
 #include "sparknet/tensor_view.h"
 #include "sparknet/update_rule.h"

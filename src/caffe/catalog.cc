@@ -16,25 +16,6 @@ namespace {
   throw BadInput(why);
 }
 
-/// A description of the type with the name and the bottoms.
-template <class L>
-L blank(const proto::LayerParameter& from) {
-  std::vector<std::string> bottoms(from.bottom().begin(), from.bottom().end());
-  if constexpr (requires { &L::bottom; }) {
-    using Bottom = decltype(L::bottom);
-    if constexpr (requires { &L::options; })
-      return L{.name = from.name(), .bottom = Bottom(std::move(bottoms)), .options = {}};
-    else
-      return L{.name = from.name(), .bottom = Bottom(std::move(bottoms))};
-  } else {
-    if (!bottoms.empty()) refuse(fmt::format("reads {} bottoms, and its type reads none", bottoms.size()));
-    if constexpr (requires { &L::options; })
-      return L{.name = from.name(), .options = {}};
-    else
-      return L{.name = from.name()};
-  }
-}
-
 /// What is said of any layer, whatever its options.
 template <class L>
 LayerParam finished(L layer, const OptionReader& reader, Where where) {
@@ -56,7 +37,7 @@ void read_options(OptionReader& reader, L& layer) {
 
 template <class L>
 LayerParam read(const Line& line, const proto::LayerParameter& from, Where where) {
-  L layer = blank<L>(from);
+  L layer = blank<L>(from.name(), {from.bottom().begin(), from.bottom().end()});
   if constexpr (requires { layer.datasets; })  // which Caffe calls as the tops
     if (from.top_size() > 0) layer.datasets.assign(from.top().begin(), from.top().end());
   OptionReader reader(line, from);

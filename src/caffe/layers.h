@@ -33,6 +33,25 @@ inline std::string_view lacks_pad(const proto::LayerParameter& layer) {
          "pad: 0 pad: -1 }; for labels that is the ignore_label of the loss";
 }
 
+/// A description of the type with the name and the bottoms. Throws BadInput for bottoms where the type reads none.
+template <class L>
+L blank(std::string name, std::vector<std::string> bottoms) {
+  if constexpr (requires { &L::bottom; }) {
+    using Bottom = decltype(L::bottom);
+    if constexpr (requires { &L::options; })
+      return L{.name = std::move(name), .bottom = Bottom(std::move(bottoms)), .options = {}};
+    else
+      return L{.name = std::move(name), .bottom = Bottom(std::move(bottoms))};
+  } else {
+    if (!bottoms.empty())
+      throw BadInput("reads " + std::to_string(bottoms.size()) + " bottoms, and its type reads none");
+    if constexpr (requires { &L::options; })
+      return L{.name = std::move(name), .options = {}};
+    else
+      return L{.name = std::move(name)};
+  }
+}
+
 /// Calls visit(Line, LayerType*) for each type of layers: the line that a new one needs. (RDDLayer has none: it shares
 /// a type with InputLayer, and catalog.cc knows both.)
 template <class V>
