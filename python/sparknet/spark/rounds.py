@@ -1,0 +1,220 @@
+"""Rounds mode: one Spark job for each round of averaging SGD, of tasks that keep nothing and may run again."""
+
+import contextlib
+import logging
+import math
+import os
+import pickle
+import time
+import uuid
+
+import pyarrow as pa
+from py4j.protocol import Py4JJavaError
+from pyspark import StorageLevel, TaskContext
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
+import sparknet
+
+from . import worker as executor
+
+log = logging.getLogger("sparknet.spark")
+
+_SLICE_BYTES = 8 << 20
+_ATTEMPTS = 4
+
+
+def _fill(job):
+    """Of mapInArrow: keeps the partition in a file and says where."""
+
+    def fill(batches):
+        worker = TaskContext.get().partitionId()
+        with executor.reported(worker):
+            path, rows, checksum = executor.keep_partition(job, worker, batches)
+        yield pa.RecordBatch.from_pydict(
+            {
+                "worker": pa.array([worker], pa.int32()),
+                "path": pa.array([path]),
+                "rows": pa.array([rows], pa.int64()),
+                "checksum": pa.array([checksum], pa.int64()),
+            }
+        )
+
+    return fill
+
+
+def _round(job, task):
+    def run(rows):
+        cpus = TaskContext.get().cpus()
+        for row in list(rows):
+            yield from executor.run_round(job, task.value, row, cpus)
+
+    return run
+
+
+def _forget(job):
+    def forget(rows):
+        for row in rows:
+            executor.forget(job, row["path"])
+
+    return forget
+
+
+@contextlib.contextmanager
+def _library_errors():
+    """What a task reported is raised in the library's words instead of a Java stack trace."""
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as failure:
+        error = executor.error_of(failure)
+        if error is None:
+            raise
+        raise error from None
+
+
+def ordered(frame):
+    """The frame with the rows of each partition in an order that depends on nothing but them. What came through a shuffle
+    has another order when it is computed again, and an executor that is lost would change the result."""
+    return frame.sortWithinPartitions(F.xxhash64(*frame.columns))
+
+
+class Rounds:
+    """Trains on the partitions of a frame: partition i is worker i's. The frame's columns are named as the net's inputs."""
+
+    def __init__(self, frame, net, solver, specs, feed, seed, codec, master):
+        self._frame, self._master = ordered(frame), master
+        self._context = frame.sparkSession.sparkContext
+        self._workers = frame.rdd.getNumPartitions()
+        elements = master.info["elements"]
+        self._job = executor.Job(
+            uuid.uuid4().hex[:12],
+            net,
+            solver,
+            specs,
+            feed,
+            seed,
+            codec,
+            elements,
+            max(1, math.ceil(4 * elements / _SLICE_BYTES)),
+        )
+        self._anchor = None
+        self._kept = {}
+
+    def __enter__(self):
+        self._keep_data()
+        return self
+
+    def __exit__(self, *_):
+        if self._anchor is not None:
+            with contextlib.suppress(Py4JJavaError, PySparkException):
+                self._anchor.foreachPartition(_forget(self._job.id))
+            self._anchor.unpersist()
+
+    def _keep_data(self):
+        """Writes every partition to a file where it is, and remembers where by an RDD of a row for each, whose cached
+        blocks lie where the files are: so rounds run there, and read a row instead of a partition."""
+        if self._anchor is not None:
+            self._anchor.unpersist()
+        kept = self._frame.mapInArrow(_fill(self._job.id), "worker int, path string, rows long, checksum long")
+        self._anchor = kept.rdd.persist(StorageLevel.MEMORY_AND_DISK)
+        with _library_errors():
+            self._check_kept(row.asDict() for row in self._anchor.collect())
+
+    def _check_kept(self, rows):
+        """Refuses partitions that Spark computed again, with another result."""
+        for row in rows:
+            if row["rows"] == 0:
+                raise sparknet.DataError(
+                    f"partition {row['worker']} of {self._workers} is empty, and each is a worker's; take fewer "
+                    "workers, or repartition the frame"
+                )
+            known = self._kept.setdefault(row["worker"], (row["rows"], row["checksum"]))
+            if known != (row["rows"], row["checksum"]):
+                raise sparknet.DataError(
+                    f"partition {row['worker']} had {known[0]} rows, and computed again it has {row['rows']} or others: "
+                    "the frame yields other rows each time; checkpoint it, or write and read it, before fit"
+                )
+
+    def run(self):
+        """One round. Returns its statistics, with the seconds of each phase."""
+        start = time.perf_counter()
+        # The task's bytes lie in the library's memory and are written from there.
+        task = self._context.broadcast(pickle.PickleBuffer(self._master.task()))
+        task._value = None
+        broadcast = time.perf_counter()
+        try:
+            for attempt in range(_ATTEMPTS):
+                whole, times, missing, merge = self._collect(task)
+                if not missing:
+                    break
+                log.info("round %d: the data of workers %s is kept anew", self._master.round, sorted(set(missing)))
+                if attempt + 1 < _ATTEMPTS:
+                    self._keep_data()
+            else:
+                raise sparknet.Error(
+                    f"the files of partitions {sorted(set(missing))} were gone {_ATTEMPTS} times; tasks run elsewhere than "
+                    "their data: raise spark.locality.wait"
+                )
+        finally:
+            task.destroy()
+        job = time.perf_counter()
+        self._check_kept(times)
+        stats = self._master.apply([whole])
+        end = time.perf_counter()
+
+        slowest = max(times, key=lambda t: t["set"] + t["train"] + t["encode"])
+        phases = {"broadcast": broadcast - start, **{p: slowest[p] for p in ("set", "train", "encode")}, "merge": merge}
+        phases["spark"] = max(0.0, job - broadcast - sum(slowest[p] for p in ("set", "train", "encode")) - merge)
+        phases["apply"] = end - job
+        stats["phases"], stats["wall"] = phases, end - start
+        log.info(
+            "round %d: iteration %d, loss %s, %.3f s = %s",
+            stats["round"],
+            stats["iteration"],
+            "none" if stats["loss"] is None else f"{stats['loss']:.4f}",
+            end - start,
+            " + ".join(f"{name} {seconds:.3f}" for name, seconds in phases.items()),
+        )
+        return stats
+
+    def _collect(self, task):
+        """Runs the workers, sums their contributions slice by slice where the slices are brought together, and joins the
+        sums one after the other: one net's bytes, whatever the number of workers."""
+        slices = self._job.slices
+        merged = (
+            self._anchor.mapPartitions(_round(self._job, task))
+            .partitionBy(slices, int)
+            .mapPartitions(executor.merge_slices)
+        )
+        joiner, times, missing, merge = sparknet.Joiner(), [], [], 0.0
+        with _library_errors():
+            for data, more, lost, seconds in merged.toLocalIterator(prefetchPartitions=slices > 1):
+                times += more
+                missing += lost
+                merge += seconds
+                if missing:
+                    continue
+                joiner.add(sparknet.Contribution.decode(data))
+        return (None if missing else joiner.take()), times, missing, merge
+
+
+def train(frame, net, solver, specs, feed, *, seed, codec, checkpoint_dir, checkpoint_every, callback, **averaging):
+    """The weights after solver.max_iter iterations."""
+    workers = frame.rdd.getNumPartitions()
+    carries = None if codec == "exact" else "differences"
+    master = sparknet.Master(solver, net, workers=workers, seed=seed, carries=carries, **averaging)
+    checkpoint = None
+    if checkpoint_dir is not None:
+        os.makedirs(checkpoint_dir, exist_ok=True)
+        checkpoint = os.path.join(checkpoint_dir, "rounds.snap")
+        if os.path.exists(checkpoint):
+            master.restore(checkpoint)
+            log.info("goes on from round %d in %s", master.round, checkpoint)
+    with Rounds(frame, net, solver, specs, feed, seed, codec, master) as rounds:
+        while not master.done:
+            stats = rounds.run()
+            if checkpoint and (master.round % checkpoint_every == 0 or master.done):
+                master.snapshot(checkpoint)
+            if callback is not None and callback(stats) is False:
+                break
+    return master.weights()

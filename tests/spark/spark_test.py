@@ -1,0 +1,345 @@
+"""sparknet.spark on real Spark: on threads of one process, and on executors that are processes of their own."""
+
+import gzip
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+import warnings
+
+import numpy as np
+import pyarrow as pa
+from pyspark.ml import Pipeline
+from pyspark.ml.feature import VectorAssembler
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+import sparknet
+from sparknet.layers import (
+    ConvolutionLayer,
+    DropoutLayer,
+    InnerProductLayer,
+    PoolingLayer,
+    RDDLayer,
+    ReLULayer,
+    SoftmaxWithLoss,
+)
+from sparknet.spark import SparkNetEstimator, SparkNetModel, rounds
+
+warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def start(master):
+    session = (
+        SparkSession.builder.master(master)
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.python.worker.faulthandler.enabled", "true")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("OFF")
+    return session
+
+
+def small_net(batch=8, hidden=50):
+    return sparknet.NetParam(
+        "small",
+        RDDLayer("data", [batch, 6]),
+        RDDLayer("label", [batch]),
+        InnerProductLayer("ip1", ["data"], num_output=hidden),
+        ReLULayer("relu1", ["ip1"]),
+        DropoutLayer("drop1", ["relu1"], ratio=0.3),
+        InnerProductLayer("ip2", ["drop1"], num_output=3),
+        SoftmaxWithLoss("loss", ["ip2", "label"]),
+    )
+
+
+def small_data(rows=120, seed=0):
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, 6)).astype("f4")
+    return x, (np.abs(x[:, :3]).argmax(axis=1)).astype("i4")
+
+
+def solver(max_iter=30, **more):
+    return sparknet.SolverParam(base_lr=0.05, momentum=0.9, max_iter=max_iter, **more)
+
+
+INPUTS = {"data": "x", "label": "label"}
+
+
+def frame_of(session, partitions, rows=120):
+    x, label = small_data(rows)
+    table = pa.table({"x": pa.array(list(x)), "label": pa.array(label)})
+    return session.createDataFrame(table).repartition(partitions).persist()
+
+
+def in_process(frame, net, param, workers, seed=1, **averaging):
+    """The same training without Spark: the partitions' rows in their order."""
+    parts = [[] for _ in range(workers)]
+    for row in rounds.ordered(frame).withColumn("partition", F.spark_partition_id()).toLocalIterator():
+        parts[row["partition"]].append(row)
+    master = sparknet.Master(param, net, workers=workers, seed=seed, **averaging)
+    solvers = []
+    for worker, rows in enumerate(parts):
+        one = sparknet.Solver(param, net, threads=1, seed=seed + (worker << 32))
+        data = np.array([list(row["x"]) for row in rows], "f4")
+        label = np.array([row["label"] for row in rows], "i4")
+        one.set_data(sparknet.Source.from_arrays(data=data, label=label), shuffle=True, seed=seed)
+        solvers.append(one)
+    while not master.done:
+        task = master.task()
+        master.apply([one.round(task, worker) for worker, one in enumerate(solvers)])
+    return master.weights()
+
+
+class OnSpark:
+    """What holds on every master."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.spark = start(cls.master)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.spark.stop()
+
+    def fit(self, frame, param=None, net=None, **more):
+        more = {"tau": 5, **more}
+        return SparkNetEstimator(net=net or small_net(), solver=param or solver(), inputs=INPUTS, **more).fit(frame)
+
+    def test_weights_are_those_of_the_same_rounds_in_one_process(self):
+        slices = rounds._SLICE_BYTES
+        self.addCleanup(setattr, rounds, "_SLICE_BYTES", slices)
+        for partitions, slice_bytes, more, averaging in (
+            (2, slices, {}, {}),
+            (4, 1024, {"solver_state": "average"}, {"history": "average"}),
+            (4, slices, {"outer": "diloco", "weighting": "uniform"}, {"outer": "diloco", "weighting": "uniform"}),
+        ):
+            with self.subTest(partitions=partitions, slice_bytes=slice_bytes, **more):
+                rounds._SLICE_BYTES = slice_bytes
+                frame = frame_of(self.spark, partitions)
+                model = self.fit(frame, **more)
+                expected = in_process(frame, small_net(), solver(), partitions, tau=5, **averaging)
+                np.testing.assert_array_equal(model.weights, expected)
+
+    def test_files_that_are_gone_are_made_again(self):
+        frame = frame_of(self.spark, 3)
+        expected = in_process(frame, small_net(), solver(), 3, tau=5)
+        removed = []
+
+        def remove(stats):
+            if stats["round"] in (1, 3):
+                for file in pathlib.Path(tempfile.gettempdir()).rglob("sparknet-*/*.arrow"):
+                    file.unlink()
+                    removed.append(file)
+
+        np.testing.assert_array_equal(self.fit(frame, callback=remove).weights, expected)
+        self.assertGreaterEqual(len(removed), 3)
+
+    def test_values_that_cannot_be_are_reported_in_the_library_s_words(self):
+        frame = frame_of(self.spark, 2)
+        wrong = frame.withColumn("label", F.expr("if(x[0] > 1, 7, label)"))
+        with self.assertRaisesRegex(
+            sparknet.DataError, r'worker \d on .*: column "label": row \d+ is 7, and a label is .* from 0 to 2'
+        ):
+            self.fit(wrong)
+        with self.assertRaisesRegex(sparknet.DataError, r'column "data": row \d+ is null; shape \[6\] wants 6'):
+            self.fit(frame.withColumn("x", F.expr("if(x[0] > 1, null, x)")))
+        with self.assertRaisesRegex(sparknet.DataError, r'column "data": row \d+ has 5 numbers, and shape \[6\] wants 6'):
+            self.fit(frame.withColumn("x", F.expr("slice(x, 1, 5)")))
+
+    def test_native_code_that_throws_in_a_task_is_reported(self):
+        with self.assertRaisesRegex(sparknet.NetError, r'worker \d on .*: net "small" cannot be fed: .*crop'):
+            SparkNetEstimator(
+                net=small_net(), solver=solver(), inputs={"data": {"column": "x", "crop": 2}, "label": "label"}
+            ).fit(frame_of(self.spark, 2))
+
+
+class Local(OnSpark, unittest.TestCase):
+    master = "local[2]"
+
+    def test_mistakes_are_found_before_anything_runs(self):
+        frame = frame_of(self.spark, 2)
+
+        def refused(words, kind=sparknet.DataError, **more):
+            with self.assertRaisesRegex(kind, words):
+                SparkNetEstimator(**{"net": small_net(), "solver": solver(), "inputs": INPUTS, **more}).fit(frame)
+
+        refused('column "image", .* input "data": the frame has no such column; it has x, label', inputs={"data": "image"})
+        refused('no column is given for the net\'s input "label"', inputs={"data": "x"})
+        refused('the net has no input "lable"', inputs={"data": "x", "lable": "label"})
+        refused('mode is "round"', kind=sparknet.Error, mode="round")
+        text = frame.withColumn("x", F.lit("words"))
+        with self.assertRaisesRegex(sparknet.DataError, "it holds string; numbers, arrays"):
+            self.fit(text)
+        with self.assertRaisesRegex(sparknet.DataError, "partition . of 200 is empty"):
+            self.fit(frame.repartition(200))
+
+    def test_a_frame_that_changes_when_computed_again_is_refused(self):
+        frame = frame_of(self.spark, 2)
+        changing = F.udf(lambda v: [a + time.time() % 1 for a in v], "array<float>").asNondeterministic()
+
+        def remove(stats):
+            for file in pathlib.Path(tempfile.gettempdir()).rglob("sparknet-*/*.arrow"):
+                file.unlink()
+
+        with self.assertRaisesRegex(sparknet.DataError, "the frame yields other rows each time"):
+            self.fit(frame.withColumn("x", changing("x")), callback=remove)
+
+    def test_vectors_bytes_and_numbers_are_inputs(self):
+        x, label = small_data()
+        table = {f"x{i}": pa.array(x[:, i]) for i in range(6)}
+        frame = self.spark.createDataFrame(pa.table({**table, "label": pa.array(label.astype("i8"))})).coalesce(1)
+        vectors = VectorAssembler(inputCols=[f"x{i}" for i in range(6)], outputCol="x").transform(frame)
+        arrays = frame.withColumn("x", F.array(*[f"x{i}" for i in range(6)]))
+        np.testing.assert_array_equal(self.fit(vectors).weights, self.fit(arrays).weights)
+        self.assertRaises(sparknet.DataError, self.fit, arrays.withColumn("label", F.lit(2**40)))
+
+        pixels = np.random.default_rng(1).integers(0, 255, (60, 6)).astype("u1")
+        table = pa.table({"x": pa.array([p.tobytes() for p in pixels]), "label": pa.array(label[:60])})
+        bytes_frame = self.spark.createDataFrame(table).coalesce(1)
+        expected = in_process(bytes_frame, small_net(), solver(), 1, tau=5)
+        np.testing.assert_array_equal(self.fit(bytes_frame).weights, expected)
+
+    def test_phases_add_up_to_the_round(self):
+        seen = []
+        self.fit(frame_of(self.spark, 2), callback=seen.append)
+        self.assertEqual(len(seen), 6)
+        for stats in seen:
+            self.assertAlmostEqual(sum(stats["phases"].values()), stats["wall"], delta=1e-3 + 0.05 * stats["wall"])
+            self.assertEqual(set(stats["phases"]), {"broadcast", "set", "train", "encode", "merge", "spark", "apply"})
+
+    def test_training_goes_on_from_its_checkpoint(self):
+        frame = frame_of(self.spark, 2)
+        with tempfile.TemporaryDirectory() as folder:
+            more = {"checkpoint_dir": folder, "checkpoint_every": 1}
+            self.fit(frame, callback=lambda stats: stats["round"] < 2, **more)
+            seen = []
+            resumed = self.fit(frame, callback=seen.append, **more)
+            self.assertEqual([stats["round"] for stats in seen], [3, 4, 5])
+            np.testing.assert_array_equal(resumed.weights, self.fit(frame).weights)
+
+    def test_model_in_a_pipeline_saved_and_loaded(self):
+        frame = frame_of(self.spark, 2)
+        outputs = {"ip2": "scores", "relu1": "hidden"}
+        estimator = SparkNetEstimator(net=small_net(), solver=solver(), inputs=INPUTS, tau=5, outputs=outputs)
+        model = Pipeline(stages=[estimator]).fit(frame).stages[-1]
+        # 120 rows are no multiple of a batch of 8 in three partitions; the label is not needed.
+        rows = model.transform(frame.drop("label").repartition(7)).collect()
+        self.assertEqual(len(rows), 120)
+        net = sparknet.Net(small_net(batch=120), keep=["relu1"])
+        net.set_weights(model.weights)
+        x = np.array([row["x"] for row in rows], "f4")
+        net.forward(data=x, label=np.zeros(120, "i4"))
+        np.testing.assert_allclose(np.array([row["scores"] for row in rows]), net.blob("ip2"), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(np.array([row["hidden"] for row in rows]), net.blob("relu1"), rtol=1e-5, atol=1e-5)
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model")
+            model.save(path)
+            self.assertEqual(sorted(os.listdir(path)), ["model.json", "net.prototxt", "weights.caffemodel"])
+            again = SparkNetModel.load(path)
+            np.testing.assert_array_equal(again.weights, model.weights)
+            self.assertEqual(again.transform(frame).orderBy("x").first(), model.transform(frame).orderBy("x").first())
+            with self.assertRaisesRegex(sparknet.Error, "is there already"):
+                model.save(path)
+        with self.assertRaisesRegex(sparknet.Error, 'the net has no blob "prob"'):
+            SparkNetModel(small_net(), model.weights, INPUTS, {"prob": "p"}).transform(frame)
+
+
+class LocalCluster(OnSpark, unittest.TestCase):
+    master = "local-cluster[2,1,1024]"
+
+    def test_an_executor_killed_in_mid_round_changes_no_bit(self):
+        frame = frame_of(self.spark, 4, rows=400)
+        net, param = small_net(hidden=2000), solver(max_iter=6000)
+        undisturbed = self.fit(frame, param, net, tau=1500).weights
+        killed = []
+
+        def kill():
+            time.sleep(0.4)  # the round has begun, and lasts for seconds
+            found = subprocess.run(["pgrep", "-f", "CoarseGrainedExecutorBackend"], capture_output=True, text=True)
+            pids = [int(pid) for pid in found.stdout.split()]
+            ours = [pid for pid in pids if _is_child_of(pid, os.getpid())]
+            os.kill(ours[0], signal.SIGKILL)
+            killed.append((ours[0], time.perf_counter()))
+
+        ends = []
+
+        def after(stats):
+            ends.append((time.perf_counter() - stats["wall"], time.perf_counter()))
+            if stats["round"] == 0:
+                threading.Thread(target=kill).start()
+
+        weights = self.fit(frame, param, net, tau=1500, callback=after).weights
+        self.assertEqual(len(killed), 1)
+        self.assertTrue(any(begin < killed[0][1] < end for begin, end in ends[1:]), "it was killed between rounds")
+        np.testing.assert_array_equal(weights, undisturbed)
+
+
+def _is_child_of(pid, parent):
+    while pid > 1:
+        if pid == parent:
+            return True
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stream:
+            pid = int(stream.read().rsplit(")", 1)[1].split()[1])
+    return False
+
+
+def lenet():
+    return sparknet.NetParam(
+        "LeNet",
+        RDDLayer("data", [64, 1, 28, 28]),
+        RDDLayer("label", [64]),
+        ConvolutionLayer("conv1", ["data"], kernel=5, num_output=20),
+        PoolingLayer("pool1", ["conv1"], kernel=2, stride=2),
+        ConvolutionLayer("conv2", ["pool1"], kernel=5, num_output=50),
+        PoolingLayer("pool2", ["conv2"], kernel=2, stride=2),
+        InnerProductLayer("ip1", ["pool2"], num_output=500),
+        ReLULayer("relu1", ["ip1"]),
+        InnerProductLayer("ip2", ["relu1"], num_output=10),
+        SoftmaxWithLoss("loss", ["ip2", "label"]),
+    )
+
+
+def mnist(session, part):
+    folder = pathlib.Path(os.environ["SPARKNET_DATA_DIR"]) / "mnist"
+    with gzip.open(folder / f"{part}-images-idx3-ubyte.gz") as stream:
+        images = np.frombuffer(stream.read(), "u1", offset=16).reshape(-1, 784)
+    with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz") as stream:
+        labels = np.frombuffer(stream.read(), "u1", offset=8)
+    table = pa.table({"image": pa.array([i.tobytes() for i in images]), "label": pa.array(labels.astype("i4"))})
+    return session.createDataFrame(table)
+
+
+@unittest.skipUnless(os.environ.get("SPARKNET_DATA_DIR"), "skipped: SPARKNET_DATA_DIR is not set")
+class Mnist(unittest.TestCase):
+    def test_lenet_learns_digits(self):
+        for master, partitions in (("local[2]", 2), ("local-cluster[2,1,1024]", 4)):
+            with self.subTest(master=master, partitions=partitions):
+                session = start(master)
+                try:
+                    train = mnist(session, "train").repartition(partitions).persist()
+                    estimator = SparkNetEstimator(
+                        net=lenet(),
+                        solver=sparknet.SolverParam(base_lr=0.02, momentum=0.9, weight_decay=0.0005, max_iter=1000),
+                        inputs={"data": {"column": "image", "scale": 1 / 256}, "label": "label"},
+                        tau=100,
+                        solver_state="average",
+                        outputs={"ip2": {"column": "prediction", "argmax": True}},
+                    )
+                    scored = estimator.fit(train).transform(mnist(session, "t10k").repartition(2))
+                    accuracy = scored.where("prediction = label").count() / 10000
+                    print(f"{master}, {partitions} partitions: test accuracy {accuracy:.4f}", flush=True)
+                    self.assertGreaterEqual(accuracy, 0.985)
+                finally:
+                    session.stop()
+
+
+if __name__ == "__main__":
+    unittest.main()
