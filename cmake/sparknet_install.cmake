@@ -16,6 +16,9 @@ if(SPARKNET_WITH_C)
   install(TARGETS sparknet_c EXPORT sparknet_c_targets)
   install(EXPORT sparknet_c_targets NAMESPACE sparknet:: DESTINATION ${package_dir} FILE sparknet_c_targets.cmake)
 endif()
+if(SPARKNET_WITH_JNI)
+  install(TARGETS sparknet_jni LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 if(SKBUILD)  # the wheel: the library and what it needs, but for what every Linux has
   install(TARGETS sparknet_c
     RUNTIME_DEPENDENCIES PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|rt|pthread|z|stdc\\+\\+|gcc_s)\\.so"

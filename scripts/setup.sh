@@ -25,7 +25,7 @@ download  curl|wget                  curl                fetches data sets
 download  /etc/ssl/certs             ca-certificates     fetches data sets
 mpi       mpicxx                     libopenmpi-dev      averages over processes
 mpi       mpirun                     openmpi-bin         averages over processes
-spark     java                       openjdk-17-jre-headless  runs Spark
+spark     javac                      openjdk-17-jdk-headless  runs Spark, compiles sparknet.Net
 spark     /usr/lib/python3*/ensurepip  python3-venv       holds PySpark
 test      doctest/doctest.h          doctest-dev         runs the tests
 test      /usr/lib/python3/dist-packages/numpy  python3-numpy  runs the tests of the Python package
