@@ -4,12 +4,17 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
+#include <concepts>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
-#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
 
 #include "src/data/check.h"
 #include "src/suggest.h"
@@ -17,11 +22,25 @@
 namespace sparknet {
 namespace {
 
+/// The types of numbers, in the order of `letters`, which are Arrow's formats.
 enum class Number : std::uint8_t { Bool, I8, U8, I16, U16, I32, U32, I64, U64, F16, F32, F64 };
+constexpr std::string_view letters = "bcCsSiIlLefg";
 
-std::size_t size_of(Number number) {  // of Bool, which are bits: 0
-  constexpr std::size_t sizes[] = {0, 1, 1, 2, 2, 4, 4, 8, 8, 2, 4, 8};
-  return sizes[static_cast<std::size_t>(number)];
+const char* name_of(Number number) {
+  constexpr const char* names[] = {
+      "bool",
+      "int8",
+      "uint8",
+      "int16",
+      "uint16",
+      "int32",
+      "uint32",
+      "int64",
+      "uint64",
+      "float16",
+      "float32",
+      "float64"};
+  return names[static_cast<std::size_t>(number)];
 }
 
 DType dtype_of(Number number) {
@@ -34,266 +53,441 @@ DType dtype_of(Number number) {
   }
 }
 
+/// Whether a source gives the numbers out as Arrow has them.
 bool is_native(Number number) {
-  return size_of(number) == sparknet::size_of(dtype_of(number)) && number != Number::U32;
+  return number == Number::U8 || number == Number::I32 || number == Number::F32 || number == Number::F64;
 }
 
 float from_f16(std::uint16_t bits) {
-  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-  const float sign = (bits & 0x8000) != 0 ? -1.0F : 1.0F;
-  if (exponent == 31)
-    return fraction != 0 ? std::numeric_limits<float>::quiet_NaN() : sign * std::numeric_limits<float>::infinity();
-  if (exponent == 0) return sign * std::ldexp(static_cast<float>(fraction), -24);
-  return sign * std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
+  const std::uint32_t sign = (bits & 0x8000U) << 16, magnitude = bits & 0x7FFFU;
+  if (magnitude < 0x0400) {  // zero or subnormal
+    const float value = static_cast<float>(magnitude) * 0x1p-24F;
+    return sign != 0 ? -value : value;
+  }
+  const std::uint32_t exponent_shift = magnitude >= 0x7C00 ? 255 - 31 : 127 - 15;
+  return std::bit_cast<float>(sign | ((magnitude << 13) + (exponent_shift << 23)));
 }
 
-/// Calls visit with number `first + i` for each i below `count` of an array at `data`, which may be unaligned.
+bool bit_of(const std::byte* bits, Dim i) {
+  return (std::to_integer<unsigned>(bits[i / 8]) >> (i % 8) & 1U) != 0;
+}
+
+/// The first i below `count` for which bit `at + i` is 0; `count` where there is none.
+Dim first_zero(const std::byte* bits, Dim at, Dim count) {
+  for (Dim i = 0; i < count;) {
+    if (std::uint64_t word; (at + i) % 8 == 0 && count - i >= 64) {
+      std::memcpy(&word, bits + (at + i) / 8, sizeof word);
+      if (word == ~std::uint64_t{0}) {
+        i += 64;
+        continue;
+      }
+    }
+    if (!bit_of(bits, at + i)) return i;
+    ++i;
+  }
+  return count;
+}
+
+/// Calls visit(i, number `first + i`) for each i below `count`, of an array at `data` that may be unaligned.
 template <class V>
 void for_each_number(Number number, const std::byte* data, Dim first, Dim count, V&& visit) {
-  const auto all = [&]<class T>(T, auto convert) {
+  const auto all = [&]<class T>(std::type_identity<T>, auto convert) {
+    data += static_cast<std::size_t>(first) * sizeof(T);
     for (Dim i = 0; i < count; ++i) {
       T value;
-      std::memcpy(&value, data + static_cast<std::size_t>(first + i) * sizeof(T), sizeof(T));
+      std::memcpy(&value, data + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
       visit(i, convert(value));
     }
   };
-  const auto same = [](auto value) { return value; };
+  constexpr std::identity same;
   switch (number) {
     case Number::Bool:
-      for (Dim i = 0; i < count; ++i) visit(i, std::to_integer<int>(data[(first + i) / 8]) >> (first + i) % 8 & 1);
+      for (Dim i = 0; i < count; ++i) visit(i, std::int32_t{bit_of(data, first + i)});
       return;
-    case Number::I8: return all(std::int8_t(), same);
-    case Number::U8: return all(std::uint8_t(), same);
-    case Number::I16: return all(std::int16_t(), same);
-    case Number::U16: return all(std::uint16_t(), same);
-    case Number::I32: return all(std::int32_t(), same);
-    case Number::U32: return all(std::uint32_t(), same);
-    case Number::I64: return all(std::int64_t(), same);
-    case Number::U64: return all(std::uint64_t(), same);
-    case Number::F16: return all(std::uint16_t(), from_f16);
-    case Number::F32: return all(float(), same);
-    case Number::F64: return all(double(), same);
+    case Number::I8:
+      return all(std::type_identity<std::int8_t>(), [](std::int8_t value) { return std::int32_t{value}; });
+    case Number::U8: return all(std::type_identity<std::uint8_t>(), same);
+    case Number::I16: return all(std::type_identity<std::int16_t>(), same);
+    case Number::U16: return all(std::type_identity<std::uint16_t>(), same);
+    case Number::I32: return all(std::type_identity<std::int32_t>(), same);
+    case Number::U32: return all(std::type_identity<std::uint32_t>(), same);
+    case Number::I64: return all(std::type_identity<std::int64_t>(), same);
+    case Number::U64: return all(std::type_identity<std::uint64_t>(), same);
+    case Number::F16: return all(std::type_identity<std::uint16_t>(), from_f16);
+    case Number::F32: return all(std::type_identity<float>(), same);
+    case Number::F64: return all(std::type_identity<double>(), same);
   }
 }
 
-/// How a row holds its numbers: levels of lists, the outermost first, and what is in the last.
-struct Layout {
-  enum class Level : std::uint8_t { List, LargeList, FixedList, Binary, LargeBinary, FixedBinary };
-  struct Nest {
-    Level level;
-    Dim size = 0;  // of the fixed ones
-  };
-  std::vector<Nest> nests;
-  Number number = Number::F32;
+enum class Kind : std::uint8_t { List, LargeList, FixedList, Binary, LargeBinary, FixedBinary, Numbers };
+
+/// One of the arrays that are a column: lists, or what is in the innermost of them.
+struct Level {
+  Kind kind;
+  Dim each = -1;  // how many items each of its items has; -1: that of the first row, which was not yet seen
+
+  bool is_list() const { return kind <= Kind::FixedList; }
+  bool is_fixed() const { return kind == Kind::FixedList || kind == Kind::FixedBinary; }
+  bool is_large() const { return kind == Kind::LargeList || kind == Kind::LargeBinary; }
+  /// As Arrow says: the validity bitmap, the offsets where the size is not fixed, the values where there is no child.
+  std::int64_t buffers() const { return 1 + (kind != Kind::Numbers && !is_fixed() ? 1 : 0) + (is_list() ? 0 : 1); }
 };
 
+const char* name_of(Kind kind) {
+  constexpr const char* names[] =
+      {"list", "large_list", "fixed_size_list", "binary", "large_binary", "fixed_size_binary"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+/// How Arrow calls a type that is not accepted.
+std::string name_of_other(std::string_view format) {
+  constexpr std::pair<std::string_view, const char*> names[] = {
+      {"n", "null"},
+      {"u", "utf8"},
+      {"U", "large_utf8"},
+      {"vu", "utf8_view"},
+      {"vz", "binary_view"},
+      {"d:", "decimal"},
+      {"tdD", "date32"},
+      {"tdm", "date64"},
+      {"tt", "time"},
+      {"ts", "timestamp"},
+      {"tD", "duration"},
+      {"ti", "interval"},
+      {"+s", "struct"},
+      {"+m", "map"},
+      {"+vl", "list_view"},
+      {"+vL", "large_list_view"},
+      {"+ud", "dense_union"},
+      {"+us", "sparse_union"},
+      {"+r", "run_end_encoded"}};
+  for (const auto& [prefix, name] : names)
+    if (format.starts_with(prefix)) return name;
+  return fmt::format("\"{}\"", format);
+}
+
+/// Above what a length is no length; sums of two and bytes of one do not overflow.
 constexpr Dim most = std::numeric_limits<Dim>::max() / 16;
+constexpr std::size_t most_levels = 32;
+
+/// Where a batch's numbers lie: those of row r begin at number `first + r * shape.count()` of the array at `data`.
+struct Piece {
+  const std::byte* data = nullptr;
+  Dim first = 0;
+};
 
 /// One column of the stream, as it was asked for.
-struct Reader {
-  ArrowColumn wanted;
-  std::size_t child = 0;
-  Layout layout;
+class Reader {
+ public:
+  explicit Reader(ArrowColumn wanted) : wanted_(std::move(wanted)) {
+    Dim count = 1;
+    for (const Dim side : wanted_.shape) {
+      if (side < 1 || side > most / count)
+        throw ShapeError(fmt::format(
+            "column \"{}\": an example of shape {} {}",
+            name(),
+            to_string(wanted_.shape),
+            side < 1 ? "holds nothing" : "is too large"));
+      count *= side;
+    }
+    constexpr Dim most_classes = Dim{1} << 31;
+    if (wanted_.classes < 0 || wanted_.classes > most_classes)
+      fail(fmt::format("classes is {}; from 1 to {}, or 0 for what are no labels", wanted_.classes, most_classes));
+  }
 
-  const std::string& name() const { return wanted.column.empty() ? wanted.name : wanted.column; }
+  const ArrowColumn& wanted() const { return wanted_; }
+  const std::string& name() const { return wanted_.column.empty() ? wanted_.name : wanted_.column; }
+  Number number() const { return number_; }
+  std::size_t child() const { return child_; }
+
+  /// Finds the column in a schema of record batches, and how its rows hold their numbers.
+  void find(const ArrowSchema& schema) {
+    std::vector<std::string> names;
+    for (std::int64_t i = 0; i < schema.n_children; ++i) {
+      const ArrowSchema* child = schema.children[i];
+      names.emplace_back(child && child->release && child->name ? child->name : "");
+    }
+    const auto found = std::ranges::find(names, name());
+    if (found == names.end())
+      fail(fmt::format(
+          "there is no such column; {}{}",
+          names.empty() ? "there are none" : fmt::format("there are \"{}\"", fmt::join(names, "\", \"")),
+          did_you_mean(name(), names)));
+    if (std::find(found + 1, names.end(), name()) != names.end())
+      fail("there are several of that name; rename all but one");
+    child_ = static_cast<std::size_t>(found - names.begin());
+
+    const ArrowSchema* level = schema.children[child_];
+    while (read_level(level)) level = level->children[0];
+  }
+
+  /// Where the numbers of `rows` rows, at least one, lie that begin with number `begin` of `array`; `row` is the number
+  /// of the first among all batches. Refuses nulls and rows that have not the shape's count.
+  Piece locate(const ArrowArray* array, Dim begin, Dim rows, Dim row) {
+    Dim per_row = 1;
+    for (Level& level : levels_) {
+      const Dim items = rows * per_row;
+      check_array(array, level, begin, items);
+      const Dim at = array->offset + begin;
+      if (const Dim null = first_null(*array, at, items); null < items)
+        fail(
+            row + null / per_row,
+            fmt::format("{} null; {}", &level == levels_.data() ? "is" : "has a", expectation()));
+      if (level.kind == Kind::Numbers) {
+        if (per_row != count()) fail_count(row, per_row);
+        return {values_of(*array, level), at};
+      }
+
+      const bool last = !level.is_list() || (&level + 1)->kind == Kind::Numbers;
+      if (level.is_fixed()) {
+        if (level.each > 0 && at + items > most / level.each) fail_array(level, "is too large");
+        begin = at * level.each;
+      } else {
+        const auto* offsets = static_cast<const std::byte*>(array->buffers[1]);
+        if (!offsets) fail_array(level, "has no offsets");
+        offsets += static_cast<std::size_t>(at) * (level.is_large() ? sizeof(std::int64_t) : sizeof(std::int32_t));
+        begin = level.is_large() ? check_offsets<std::int64_t>(offsets, level, last, items, per_row, row)
+                                 : check_offsets<std::int32_t>(offsets, level, last, items, per_row, row);
+      }
+      if (level.each > most / items) fail_array(level, "is too large");
+      per_row *= level.each;
+      if (per_row == 0 || (last && per_row != count())) fail_count(row, per_row);
+      if (!level.is_list()) return {values_of(*array, level), begin};
+      array = array->children[0];
+    }
+    return {};
+  }
+
+  /// Refuses numbers that the source may not hold.
+  void check_values(const Piece& piece, Dim rows, Dim row) const {
+    const bool wide = number_ == Number::U32 || number_ == Number::I64 || number_ == Number::U64;
+    if (wanted_.classes == 0 && !wide) return;
+    const Dim limit = wanted_.classes;
+    for_each_number(number_, piece.data, piece.first, rows * count(), [&](Dim i, auto value) {
+      bool fits;
+      if constexpr (std::integral<decltype(value)>)
+        fits = limit == 0 ? std::in_range<std::int32_t>(value)
+                          : std::cmp_greater_equal(value, 0) && std::cmp_less(value, limit);
+      else
+        fits = value >= 0 && static_cast<double>(value) < static_cast<double>(limit) && value == std::floor(value);
+      if (!fits) fail_value(row + i / count(), fmt::format("{}", value));
+    });
+  }
 
   [[noreturn]] void fail(const std::string& why) const {
     throw DataError(fmt::format("column \"{}\"", name()), -1, why);
   }
+
+ private:
+  Dim count() const { return wanted_.shape.count(); }
+
   [[noreturn]] void fail(Dim row, const std::string& why) const { fail(fmt::format("row {} {}", row, why)); }
 
-  [[noreturn]] void refuse_type(std::string_view format) const {
-    const auto named = [&]() -> std::string {
-      if (format == "u" || format == "U" || format == "vu") return "text";
-      if (format == "n") return "nothing but nulls";
-      if (format == "+s") return "structs (of an ML vector vector_to_array makes an array)";
-      if (format.starts_with("+m")) return "maps";
-      if (format.starts_with("d:")) return "decimals (cast them to float)";
-      if (format.starts_with("t")) return "dates or times";
-      return fmt::format("Arrow's type \"{}\"", format);
-    };
-    fail(fmt::format("it holds {}; numbers, bytes, and lists of numbers or of such lists can be read", named()));
+  std::string expectation() const {
+    return wanted_.shape.empty() ? "one number is wanted"
+                                 : fmt::format("shape {} wants {}", to_string(wanted_.shape), count());
   }
 
-  void read_layout(const ArrowSchema* schema) {
-    for (int depth = 0;; ++depth) {
-      if (!schema || !schema->format) fail("its schema is incomplete");
-      const std::string_view format = schema->format;
-      if (schema->dictionary) fail("it is dictionary-encoded; decode it first");
-      const auto fixed = [&] {
-        Dim size = 0;
-        const auto [end, error] =
-            std::from_chars(format.data() + format.find(':') + 1, format.data() + format.size(), size);
-        if (error != std::errc() || end != format.data() + format.size() || size < 0 || size > most)
-          refuse_type(format);
-        return size;
-      };
-      using Level = Layout::Level;
-      bool nested = true;
-      if (format == "+l")
-        layout.nests.push_back({Level::List});
-      else if (format == "+L")
-        layout.nests.push_back({Level::LargeList});
-      else if (format.starts_with("+w:"))
-        layout.nests.push_back({Level::FixedList, fixed()});
-      else
-        nested = false;
-      if (nested) {
-        if (schema->n_children != 1 || !schema->children || depth > 32) fail("its schema is of lists of nothing");
-        schema = schema->children[0];
-        continue;
-      }
-      layout.number = Number::U8;
-      if (format == "z") return layout.nests.push_back({Level::Binary});
-      if (format == "Z") return layout.nests.push_back({Level::LargeBinary});
-      if (format.starts_with("w:")) return layout.nests.push_back({Level::FixedBinary, fixed()});
-      constexpr std::string_view letters = "bcCsSiIlLefg";
-      if (format.size() != 1 || letters.find(format[0]) == letters.npos) refuse_type(format);
-      layout.number = static_cast<Number>(letters.find(format[0]));
-      return;
-    }
-  }
-
-  std::string shape_text() const {
-    const Dim count = wanted.shape.count();
-    return wanted.shape.empty() ? "one number is wanted"
-                                : fmt::format("shape {} wants {}", to_string(wanted.shape), count);
-  }
-
-  /// Where a batch's numbers lie: those of row r begin at number `first + r * shape.count()` of the array at `data`.
-  struct Piece {
-    const std::byte* data = nullptr;
-    Dim first = 0;
-  };
-
-  /// Of `rows` rows from `begin` on; `row` is the number of the first among all batches.
-  Piece piece_of(const ArrowArray* array, Dim begin, Dim rows, Dim row) const {
-    const Dim wanted_count = wanted.shape.count();
-    Dim per_row = 1, count = rows;  // what a row has at this level, and all rows
-    for (std::size_t depth = 0;; ++depth) {
-      const bool leaf = depth == layout.nests.size();
-      const auto level = leaf ? Layout::Level::List : layout.nests[depth].level;
-      const bool binary = !leaf && level >= Layout::Level::Binary;
-      const bool fixed = !leaf && (level == Layout::Level::FixedList || level == Layout::Level::FixedBinary);
-      const std::int64_t buffers = leaf ? 2 : binary ? (fixed ? 2 : 3) : (fixed ? 1 : 2);
-      if (!array || array->length < 0 || array->offset < 0 || array->length > most || array->offset > most ||
-          array->n_buffers != buffers || !array->buffers || begin < 0 || count > array->length - begin)
-        fail("an array of it is not what its schema says");
-      const Dim at = array->offset + begin;
-      if (array->null_count != 0 && array->buffers[0]) {
-        const auto* valid = static_cast<const std::uint8_t*>(array->buffers[0]);
-        for (Dim i = 0; i < count; ++i)
-          if ((valid[(at + i) / 8] >> (at + i) % 8 & 1) == 0)
-            fail(row + i / per_row, fmt::format("{} null; {}", depth == 0 ? "is" : "has a", shape_text()));
-      }
-      if (leaf) {
-        if (per_row != wanted_count) fail(row, fmt::format("has {} numbers, and {}", per_row, shape_text()));
-        if (count > 0 && !array->buffers[1]) fail("an array of it has no memory");
-        return {static_cast<const std::byte*>(array->buffers[1]), at};
-      }
-
-      Dim size = layout.nests[depth].size, first = 0;
-      const bool last = depth + 1 == layout.nests.size();
-      if (fixed) {
-        if (size > 0 && at + count > most / size) fail("an array of it is too large");
-        first = at * size;
-      } else if (count > 0) {
-        if (!array->buffers[1]) fail("an array of it has no offsets");
-        const auto uniform = [&](const auto* offsets) {
-          offsets += at;
-          const auto begins = static_cast<Dim>(offsets[0]);
-          size = last && wanted_count % per_row == 0 ? wanted_count / per_row : static_cast<Dim>(offsets[1]) - begins;
-          first = begins;
-          if (begins < 0 || size < 0) fail("its offsets are negative or decrease");
-          for (Dim i = 0; i < count; ++i) {
-            const Dim here = static_cast<Dim>(offsets[i + 1]) - static_cast<Dim>(offsets[i]);
-            if (here == size) continue;
-            if (here < 0) fail("its offsets are negative or decrease");
-            fail(
-                row + i / per_row,
-                last ? fmt::format("has {} numbers, and {}", per_row == 1 ? here : per_row * here, shape_text())
-                     : fmt::format("has lists of {} and of {}, and all must be alike", size, here));
-          }
-        };
-        if (level == Layout::Level::List || level == Layout::Level::Binary)
-          uniform(static_cast<const std::int32_t*>(array->buffers[1]));
-        else
-          uniform(static_cast<const std::int64_t*>(array->buffers[1]));
-      }
-      if (size > 0 && count > most / size) fail("an array of it is too large");
-      per_row *= std::max<Dim>(size, 0);
-      count *= size;
-      if (count == 0 && rows > 0 && wanted_count > 0) fail(row, fmt::format("has no numbers, and {}", shape_text()));
-      if (binary) {
-        if (per_row != wanted_count && rows > 0) fail(row, fmt::format("has {} bytes, and {}", per_row, shape_text()));
-        if (count > 0 && !array->buffers[buffers - 1]) fail("an array of it has no memory");
-        return {static_cast<const std::byte*>(array->buffers[buffers - 1]), first};
-      }
-      if (rows == 0) return {};
-      if (array->n_children != 1 || !array->children) fail("an array of it is not what its schema says");
-      begin = first;
-      array = array->children[0];
-    }
-  }
-
-  /// Refuses numbers that no source may hold.
-  void check(const Piece& piece, Dim rows, Dim row) const {
-    const Dim per_row = wanted.shape.count();
-    const bool integers = dtype_of(layout.number) == DType::I32;
-    if (wanted.classes <= 0 &&
-        (!integers || (layout.number != Number::U32 && layout.number != Number::I64 && layout.number != Number::U64)))
-      return;
-    for_each_number(layout.number, piece.data, piece.first, rows * per_row, [&](Dim i, auto value) {
-      if constexpr (std::integral<decltype(value)>) {
-        if (wanted.classes > 0 ? !(std::in_range<Dim>(value) && value >= 0 && static_cast<Dim>(value) < wanted.classes)
-                               : !std::in_range<std::int32_t>(value))
-          fail_value(row + i / per_row, fmt::format("{}", value));
-      } else {
-        if (wanted.classes > 0 && !(value >= 0 && static_cast<double>(value) < static_cast<double>(wanted.classes) &&
-                                    value == std::floor(value)))
-          fail_value(row + i / per_row, fmt::format("{}", value));
-      }
-    });
+  [[noreturn]] void fail_count(Dim row, Dim has) const {
+    const char* unit = levels_.back().kind == Kind::Numbers ? "number" : "byte";
+    fail(row, fmt::format("has {} {}{}, and {}", has, unit, has == 1 ? "" : "s", expectation()));
   }
 
   [[noreturn]] void fail_value(Dim row, const std::string& value) const {
-    if (wanted.classes > 0)
-      fail(row, fmt::format("is {}, and a label is a whole number from 0 to {}", value, wanted.classes - 1));
-    fail(row, fmt::format("has {}, and a whole number must fit 32 bits", value));
+    const char* verb = count() == 1 ? "is" : "has";
+    if (wanted_.classes > 0)
+      fail(row, fmt::format("{} {}, and a label is a whole number from 0 to {}", verb, value, wanted_.classes - 1));
+    fail(row, fmt::format("{} {}, and integers must fit 32 bits; cast the column to double", verb, value));
   }
+
+  [[noreturn]] void fail_array(const Level& level, const std::string& why) const {
+    fail(fmt::format(
+        "Arrow's array of its {} {}",
+        level.kind == Kind::Numbers ? name_of(number_) : name_of(level.kind),
+        why));
+  }
+
+  [[noreturn]] void refuse_type(std::string name) const {
+    const char* remedy = name == "struct"       ? "; an ML vector becomes an array by vector_to_array"
+                         : name == "dictionary" ? "; decode it first"
+                         : name == "decimal"    ? "; cast it to double"
+                                                : "";
+    for (auto level = levels_.rbegin(); level != levels_.rend(); ++level)
+      name = fmt::format("{} of {}", name_of(level->kind), name);
+    fail(fmt::format(
+        "its type is {}; integers, floats, bool, binary, and lists of them or of such lists are accepted{}",
+        name,
+        remedy));
+  }
+
+  /// True where the level is of lists, and the schema's child says of what.
+  bool read_level(const ArrowSchema* schema) {
+    if (!schema || !schema->release || !schema->format) fail("its schema is missing or was released already");
+    if (levels_.size() == most_levels) fail(fmt::format("its lists are nested more than {} deep", most_levels - 1));
+    const std::string_view format = schema->format;
+    if (schema->dictionary) refuse_type("dictionary");
+    const auto size_of_fixed = [&] {
+      const char* const begin = format.data() + format.find(':') + 1;
+      const char* const end = format.data() + format.size();
+      Dim size = 0;
+      const auto [parsed, error] = std::from_chars(begin, end, size);
+      if (error != std::errc() || parsed != end || size < 0 || size > most)
+        fail(fmt::format("its schema is malformed: format \"{}\"", format));
+      return size;
+    };
+    if (format == "+l" || format == "+L" || format.starts_with("+w:")) {
+      if (schema->n_children != 1 || !schema->children)
+        fail(fmt::format("its schema is malformed: a list with {} children", schema->n_children));
+      levels_.push_back(
+          format == "+l"   ? Level{Kind::List}
+          : format == "+L" ? Level{Kind::LargeList}
+                           : Level{Kind::FixedList, size_of_fixed()});
+      return true;
+    }
+    number_ = Number::U8;
+    if (format == "z" || format == "Z")
+      levels_.push_back({format == "z" ? Kind::Binary : Kind::LargeBinary});
+    else if (format.starts_with("w:"))
+      levels_.push_back({Kind::FixedBinary, size_of_fixed()});
+    else if (const auto letter = letters.find(format); format.size() == 1 && letter != letters.npos) {
+      number_ = static_cast<Number>(letter);
+      levels_.push_back({Kind::Numbers});
+    } else
+      refuse_type(name_of_other(format));
+    return false;
+  }
+
+  void check_array(const ArrowArray* array, const Level& level, Dim begin, Dim items) const {
+    if (!array || !array->release) fail_array(level, "is missing or was released already");
+    const std::int64_t buffers = level.buffers(), children = level.is_list() ? 1 : 0;
+    if (array->length < 0 || array->length > most || array->offset < 0 || array->offset > most ||
+        array->null_count < -1 || array->n_buffers != buffers || array->n_children != children)
+      fail_array(
+          level,
+          fmt::format(
+              "is malformed: length {}, offset {}, null_count {}, {} buffers for {}, {} children for {}",
+              array->length,
+              array->offset,
+              array->null_count,
+              array->n_buffers,
+              buffers,
+              array->n_children,
+              children));
+    if (!array->buffers || (children > 0 && !array->children)) fail_array(level, "has no buffers or children");
+    if (items > array->length - begin)
+      fail_array(
+          level,
+          fmt::format("has {} items, and items {} to {} are used", array->length, begin, begin + items - 1));
+    if (array->null_count > 0 && !array->buffers[0])
+      fail_array(level, fmt::format("has {} nulls and no validity bitmap", array->null_count));
+  }
+
+  static Dim first_null(const ArrowArray& array, Dim at, Dim items) {
+    if (array.null_count == 0 || !array.buffers[0]) return items;
+    return first_zero(static_cast<const std::byte*>(array.buffers[0]), at, items);
+  }
+
+  const std::byte* values_of(const ArrowArray& array, const Level& level) const {
+    const void* values = array.buffers[level.buffers() - 1];
+    if (!values) fail_array(level, "has no values");
+    return static_cast<const std::byte*>(values);
+  }
+
+  /// Refuses offsets, those at `offsets` and on, by which not each of `items` items is as long as the first of all.
+  /// Returns where the first begins.
+  template <class T>
+  Dim check_offsets(const std::byte* offsets, Level& level, bool last, Dim items, Dim per_row, Dim row) const {
+    const auto offset = [&](Dim i) {
+      T value;
+      std::memcpy(&value, offsets + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
+      return static_cast<Dim>(value);
+    };
+    const Dim first = offset(0);
+    if (first < 0 || first > most) fail_array(level, fmt::format("begins at offset {}", first));
+    if (level.each < 0) {
+      if (offset(1) < first) fail_array(level, fmt::format("has offset {} after {}", offset(1), first));
+      level.each = offset(1) - first;
+    }
+    std::uint64_t differ = 0;  // unsigned, as hostile offsets may be any
+    for (Dim i = 0; i < items; ++i)
+      differ |= (static_cast<std::uint64_t>(offset(i + 1)) - static_cast<std::uint64_t>(offset(i))) ^
+                static_cast<std::uint64_t>(level.each);
+    if (differ == 0) return first;
+
+    for (Dim i = 0; i < items; i += per_row, ++row) {
+      for (Dim j = i; j < i + per_row; ++j)
+        if (offset(j + 1) < offset(j))
+          fail_array(level, fmt::format("has offset {} after {}", offset(j + 1), offset(j)));
+      if (const Dim has = offset(i + per_row) - offset(i); last && has != count()) fail_count(row, has);
+      for (Dim j = i; j < i + per_row; ++j)
+        if (const Dim has = offset(j + 1) - offset(j); has != level.each)
+          fail(
+              row,
+              fmt::format(
+                  "has a list of {}, and the column's first has {}; lists inside of lists must be of one length",
+                  has,
+                  level.each));
+    }
+    return first;
+  }
+
+  ArrowColumn wanted_;
+  std::size_t child_ = 0;
+  std::vector<Level> levels_;  // the outermost first
+  Number number_ = Number::F32;
 };
 
-struct ReleaseArray {
-  void operator()(ArrowArray* array) const {
-    if (array->release) array->release(array);
-    delete array;
+[[noreturn]] void fail_stream(const std::string& why) {
+  throw DataError("Arrow's stream", -1, why);
+}
+
+struct Release {
+  template <class T>
+  void operator()(T* what) const {
+    if (what->release) what->release(what);
+    if constexpr (std::is_same_v<T, ArrowArray>) delete what;  // the others are in memory of others
   }
 };
-using ArrayPtr = std::unique_ptr<ArrowArray, ReleaseArray>;
+using ArrayPtr = std::unique_ptr<ArrowArray, Release>;
 
 class ArrowSource final : public DataSource {
  public:
-  explicit ArrowSource(std::vector<Reader> readers) : readers_(std::move(readers)), pieces_(readers_.size()) {
-    for (const Reader& reader : readers_)
-      columns_.push_back({reader.wanted.name, reader.wanted.shape, dtype_of(reader.layout.number)});
+  ArrowSource(const ArrowSchema& schema, std::vector<ArrowColumn> columns)
+      : schema_columns_(schema.n_children), pieces_(columns.size()) {
+    if (!schema.format || std::string_view(schema.format) != "+s" || schema.n_children < 0 ||
+        (schema.n_children > 0 && !schema.children))
+      fail_stream("its schema is not that of record batches");
+    for (ArrowColumn& column : columns) {
+      if (std::ranges::any_of(columns_, [&](const Column& other) { return other.name == column.name; }))
+        throw Error(fmt::format("from_arrow: two columns are called \"{}\"", column.name));
+      Reader& reader = readers_.emplace_back(std::move(column));
+      reader.find(schema);
+      columns_.push_back({reader.wanted().name, reader.wanted().shape, dtype_of(reader.number())});
+    }
   }
 
   void add(ArrayPtr batch) {
-    const Dim rows = batch->length;
-    if (rows < 0 || rows > most || batch->offset < 0 || batch->offset > most)
-      throw DataError("Arrow's stream", -1, fmt::format("a batch of {} rows from {}", rows, batch->offset));
+    const Dim rows = batch->length, begin = batch->offset;
+    if (rows < 0 || rows > most || begin < 0 || begin > most || batch->null_count < -1 || batch->n_buffers != 1 ||
+        batch->n_children != schema_columns_ || !batch->buffers || (schema_columns_ > 0 && !batch->children))
+      fail_stream(fmt::format(
+          "a batch is malformed: length {}, offset {}, null_count {}, {} buffers for 1, {} columns for {}",
+          rows,
+          begin,
+          batch->null_count,
+          batch->n_buffers,
+          batch->n_children,
+          schema_columns_));
     if (rows == 0) return;
-    if (batch->null_count != 0 && batch->n_buffers > 0 && batch->buffers && batch->buffers[0])
-      throw DataError("Arrow's stream", -1, "a batch has null rows");
+    if (batch->null_count != 0 && batch->buffers[0])
+      if (const Dim null = first_zero(static_cast<const std::byte*>(batch->buffers[0]), begin, rows); null < rows)
+        fail_stream(fmt::format("row {} is null in all columns", size_ + null));
     for (std::size_t c = 0; c < readers_.size(); ++c) {
-      const Reader& reader = readers_[c];
-      if (!batch->children || static_cast<std::int64_t>(reader.child) >= batch->n_children)
-        reader.fail("a batch has fewer columns than the schema");
-      const Reader::Piece piece = reader.piece_of(batch->children[reader.child], batch->offset, rows, size_);
-      reader.check(piece, rows, size_);
-      const std::size_t size = sparknet::size_of(columns_[c].dtype);
-      const bool here = is_native(reader.layout.number) && reinterpret_cast<std::uintptr_t>(piece.data) % size == 0;
-      pieces_[c].push_back({piece, here});
+      Reader& reader = readers_[c];
+      const Piece piece = reader.locate(batch->children[reader.child()], begin, rows, size_);
+      reader.check_values(piece, rows, size_);
+      const bool aligned = reinterpret_cast<std::uintptr_t>(piece.data) % size_of(columns_[c].dtype) == 0;
+      pieces_[c].push_back({piece, is_native(reader.number()) && aligned});
     }
     starts_.push_back(size_);
     size_ += rows;
@@ -306,32 +500,37 @@ class ArrowSource final : public DataSource {
   const std::byte* example(Dim index, std::size_t column, std::byte* buffer) const override {
     detail::check_example(*this, index, column);
     const auto batch = static_cast<std::size_t>(std::ranges::upper_bound(starts_, index) - starts_.begin() - 1);
-    const auto& [piece, here] = pieces_[column][batch];
-    const Dim count = columns_[column].shape.count();
-    const Dim first = piece.first + (index - starts_[batch]) * count;
-    const Number number = readers_[column].layout.number;
-    if (here) return piece.data + static_cast<std::size_t>(first) * size_of(number);
-    const auto convert = [&]<class T>(T*) {
-      for_each_number(number, piece.data, first, count, [&](Dim i, auto value) {
-        const T converted = static_cast<T>(value);
-        std::memcpy(buffer + static_cast<std::size_t>(i) * sizeof(T), &converted, sizeof(T));
-      });
-    };
-    switch (columns_[column].dtype) {
-      case DType::U8: convert(static_cast<std::uint8_t*>(nullptr)); break;
-      case DType::I32: convert(static_cast<std::int32_t*>(nullptr)); break;
-      case DType::F32: convert(static_cast<float*>(nullptr)); break;
-      case DType::F64: convert(static_cast<double*>(nullptr)); break;
+    const auto& [piece, aliased] = pieces_[column][batch];
+    const Column& of = columns_[column];
+    const Dim count = of.shape.count(), first = piece.first + (index - starts_[batch]) * count;
+    const Number number = readers_[column].number();
+    if (is_native(number)) {
+      const std::byte* const values = piece.data + static_cast<std::size_t>(first) * size_of(of.dtype);
+      if (aliased) return values;
+      std::memcpy(buffer, values, of.bytes());
+    } else if (of.dtype == DType::F32) {
+      convert<float>(number, piece.data, first, count, buffer);
+    } else {
+      convert<std::int32_t>(number, piece.data, first, count, buffer);
     }
     return buffer;
   }
 
  private:
   struct Placed {
-    Reader::Piece piece;
-    bool here;  // as the source gives it out
+    Piece piece;
+    bool aliased;  // given out as it is
   };
 
+  template <class T>
+  static void convert(Number number, const std::byte* data, Dim first, Dim count, std::byte* out) {
+    for_each_number(number, data, first, count, [out](Dim i, auto value) {
+      const T converted = static_cast<T>(value);
+      std::memcpy(out + static_cast<std::size_t>(i) * sizeof(T), &converted, sizeof(T));
+    });
+  }
+
+  std::int64_t schema_columns_;
   std::vector<Reader> readers_;
   std::vector<Column> columns_;
   std::vector<std::vector<Placed>> pieces_;  // by column and batch
@@ -340,64 +539,34 @@ class ArrowSource final : public DataSource {
   Dim size_ = 0;
 };
 
-[[noreturn]] void fail_stream(ArrowArrayStream& stream, int status) {
+void check_status(ArrowArrayStream& stream, int status, const std::string& what) {
+  if (status == 0) return;
   const char* why = stream.get_last_error ? stream.get_last_error(&stream) : nullptr;
-  throw DataError("Arrow's stream", -1, why ? why : std::strerror(status));
-}
-
-std::vector<Reader> readers_of(const ArrowSchema& schema, std::vector<ArrowColumn> columns) {
-  if (!schema.format || std::string_view(schema.format) != "+s" || schema.n_children < 0 ||
-      (schema.n_children > 0 && !schema.children))
-    throw DataError("Arrow's stream", -1, "it is no stream of record batches");
-  std::vector<std::string> names;
-  for (std::int64_t i = 0; i < schema.n_children; ++i) {
-    const ArrowSchema* child = schema.children[i];
-    names.emplace_back(child && child->name ? child->name : "");
-  }
-  std::vector<Reader> readers;
-  for (ArrowColumn& column : columns) {
-    if (std::ranges::any_of(readers, [&](const Reader& other) { return other.wanted.name == column.name; }))
-      throw Error(fmt::format("from_arrow: two columns are called \"{}\"", column.name));
-    Reader& reader = readers.emplace_back();
-    reader.wanted = std::move(column);
-    for (const Dim side : reader.wanted.shape)
-      if (side < 1) reader.fail(fmt::format("an example of shape {} holds nothing", to_string(reader.wanted.shape)));
-    const auto found = std::ranges::find(names, reader.name());
-    if (found == names.end())
-      reader.fail(fmt::format(
-          "there is no such column{}; there are {}",
-          did_you_mean(reader.name(), names),
-          fmt::join(names, ", ")));
-    reader.child = static_cast<std::size_t>(found - names.begin());
-    reader.read_layout(schema.children[reader.child]);
-  }
-  return readers;
+  fail_stream(fmt::format("{}: {}", what, why ? why : std::generic_category().message(status)));
 }
 
 }  // namespace
 
 SourcePtr from_arrow(ArrowArrayStream* stream, std::vector<ArrowColumn> columns) {
-  if (!stream || !stream->release) throw DataError("Arrow's stream", -1, "it was released already");
-  const auto release = [](auto* what) {
-    if (what->release) what->release(what);
-  };
-  const std::unique_ptr<ArrowArrayStream, decltype(release)> owned(stream, release);
-  if (columns.empty()) throw Error("from_arrow: no columns were asked for, and at least one is wanted");
+  if (!stream) fail_stream("there is none");
+  if (!stream->release) fail_stream("it was released already");
+  const std::unique_ptr<ArrowArrayStream, Release> owned(stream);
+  if (!stream->get_schema || !stream->get_next) fail_stream("it is malformed: get_schema or get_next is null");
+  if (columns.empty()) throw Error("from_arrow: no columns were given, and at least one is wanted");
+
   ArrowSchema schema{};
-  if (const int status = stream->get_schema(stream, &schema); status != 0) fail_stream(*stream, status);
-  const std::unique_ptr<ArrowSchema, decltype(release)> owned_schema(&schema, release);
-  if (!schema.release) throw DataError("Arrow's stream", -1, "its schema was released already");
-  const auto source = std::make_shared<ArrowSource>(readers_of(schema, std::move(columns)));
-  for (;;) {
+  check_status(*stream, stream->get_schema(stream, &schema), "its schema");
+  const std::unique_ptr<ArrowSchema, Release> owned_schema(&schema);
+  if (!schema.release) fail_stream("its schema was released already");
+  const auto source = std::make_shared<ArrowSource>(schema, std::move(columns));
+  for (std::int64_t n = 0;; ++n) {
     ArrayPtr batch(new ArrowArray{});
-    if (const int status = stream->get_next(stream, batch.get()); status != 0) {
-      batch->release = nullptr;
-      fail_stream(*stream, status);
-    }
-    if (!batch->release) break;
+    const int status = stream->get_next(stream, batch.get());
+    if (status != 0) batch->release = nullptr;
+    check_status(*stream, status, fmt::format("batch {}", n));
+    if (!batch->release) return source;
     source->add(std::move(batch));
   }
-  return source;
 }
 
 }  // namespace sparknet

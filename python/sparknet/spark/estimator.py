@@ -39,6 +39,7 @@ class SparkNetEstimator(Estimator):
     outer           "average", "diloco", or a dict such as {"type": "slowmo", "momentum": 0.5}
     weighting       "examples" (or "samples"), "steps" or "uniform"
     solver_state    what becomes of the momentum at the end of a round: "reset", or "average"
+    quorum          how many workers must count (one whose weights are not finite does not); None: all
     codec           how contributions travel: "exact", "bf16" or "int8"
     checkpoint_dir  a folder on the driver for a snapshot every `checkpoint_every` rounds; fit goes on from one
     callback        called after each round with its statistics (a dict); False ends the training

@@ -118,7 +118,12 @@ class Rounds:
         kept = self._frame.mapInArrow(_fill(self._job.id), "worker int, path string, rows long, checksum long")
         self._anchor = kept.rdd.persist(StorageLevel.MEMORY_AND_DISK)
         with _library_errors():
-            self._check_kept(row.asDict() for row in self._anchor.collect())
+            rows = [row.asDict() for row in self._anchor.collect()]
+        if len(rows) != self._workers:
+            raise sparknet.DataError(
+                f"the frame had {self._workers} partitions, and now it has {len(rows)}; say num_workers, or repartition it"
+            )
+        self._check_kept(rows)
 
     def _check_kept(self, rows):
         """Refuses partitions that Spark computed again, with another result."""
