@@ -7,31 +7,21 @@
 
 namespace sparknet::caffe {
 
+// What is read of messages is defined in layers.cc: what else uses this catalog, the C ABI, does not see protobuf's
+// classes.
+
 /// Of an LSTM (`states` 2) or an RNN (1): W_x, b, W_x_static where there is a static input, W_h, and the RNN's W_o,
 /// b_o.
 template <int states>
-std::string recurrent_params(const proto::LayerParameter& layer) {
-  const int exposed = layer.recurrent_param().expose_hidden() ? states : 0;
-  return std::string("wb") + (layer.bottom_size() > 2 + exposed ? "w" : "") + (states == 1 ? "wwb" : "w");
-}
+std::string recurrent_params(const proto::LayerParameter& layer);
 
 /// Whether a convolution is of another number of spatial axes than two, or says that it may be.
-inline bool has_any_axes(const proto::LayerParameter& layer) {
-  const proto::ConvolutionParameter& param = layer.convolution_param();
-  return param.force_nd_im2col() || param.axis() != 1 || param.kernel_size_size() > 2 || param.stride_size() > 2 ||
-         param.pad_size() > 2 || param.dilation_size() > 2;
-}
-inline void mark_any_axes(proto::LayerParameter& layer) {
-  layer.mutable_convolution_param()->set_force_nd_im2col(true);
-}
+bool has_any_axes(const proto::LayerParameter& layer);
+void mark_any_axes(proto::LayerParameter& layer);
 
 /// Caffe's Filter shrinks the batch, which ours does not: a file has to say that it knows.
-inline std::string_view lacks_pad(const proto::LayerParameter& layer) {
-  if (layer.has_filter_param()) return {};
-  return "Caffe's Filter gives its tops another number of rows in each pass, and here a top has one shape: the rows "
-         "that are not kept are padded. Say with what, a number for each bottom but the selector, as filter_param { "
-         "pad: 0 pad: -1 }; for labels that is the ignore_label of the loss";
-}
+std::string_view lacks_pad(const proto::LayerParameter& layer);
+void mark_pad(proto::LayerParameter& layer);
 
 /// A description of the type with the name and the bottoms. Throws BadInput for bottoms where the type reads none.
 template <class L>
@@ -93,12 +83,7 @@ void for_each_layer(V&& visit) {
   LINE(EmbedLayer, "Embed", {"embed_param"}, {{"bias", "bias_term"}});
   LINE(EuclideanLoss, "EuclideanLoss");
   LINE(ExpLayer, "Exp", {"exp_param"});
-  LINE(
-      FilterLayer,
-      .type = "Filter",
-      .messages = {"filter_param"},
-      .mark = [](proto::LayerParameter& layer) { layer.mutable_filter_param(); },
-      .lacks = lacks_pad);
+  LINE(FilterLayer, .type = "Filter", .messages = {"filter_param"}, .mark = mark_pad, .lacks = lacks_pad);
   LINE(FlattenLayer, "Flatten", {"flatten_param"});
   LINE(GELULayer, "GELU", {"gelu_param"});
   LINE(HDF5DataLayer, "HDF5Data", {"hdf5_data_param"});
