@@ -23,6 +23,16 @@ if(SKBUILD)  # the wheel: the library and what it needs, but for what every Linu
   install(TARGETS sparknet_c
     RUNTIME_DEPENDENCIES PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|rt|pthread|z|stdc\\+\\+|gcc_s)\\.so"
     LIBRARY DESTINATION sparknet COMPONENT python)
+  # A wheel would hold a link's file twice.
+  install(CODE [[
+    file(GLOB links "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/sparknet/*.so.*")
+    foreach(link IN LISTS links)
+      if(IS_SYMLINK "${link}")
+        file(REAL_PATH "${link}" whole)
+        file(REMOVE "${link}")
+        file(RENAME "${whole}" "${link}")
+      endif()
+    endforeach()]] COMPONENT python)
 endif()
 if(SPARKNET_CLI)
   install(TARGETS sparknet_cli)

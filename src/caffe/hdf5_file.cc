@@ -406,6 +406,9 @@ Hdf5Reader::Hdf5Reader(std::string name, std::span<const std::byte>) {
 void Hdf5Reader::fail(const std::string&, const std::string&) const {
   refuse(name_);
 }
+std::uint64_t Hdf5Reader::size() const {
+  return 0;
+}
 Hdf5Reader::Kind Hdf5Reader::kind(const std::string&) const {
   return Kind::None;
 }
