@@ -4,6 +4,7 @@ import gc
 import os
 import pathlib
 import pickle
+import re
 import tempfile
 import unittest
 import weakref
@@ -25,8 +26,6 @@ try:
     import pyarrow as pa
 except ImportError:
     pa = None
-
-MODELS = pathlib.Path(__file__).parents[2] / "examples" / "models"
 
 
 def lenet(batch=64):
@@ -272,6 +271,18 @@ class Arrow(unittest.TestCase):
             wrong = table.set_column(1, "label", change)
             with self.assertRaisesRegex(sparknet.DataError, words):
                 sparknet.Source.from_arrow(wrong, self.columns)
+
+
+class Docs(unittest.TestCase):
+    def test_the_tour_runs(self):
+        text = (pathlib.Path(__file__).parents[2] / "docs" / "embedding.md").read_text(encoding="utf-8")
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], {})
+            self.assertTrue(os.path.exists("line.caffemodel"))
+            os.chdir(here)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import gzip
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -205,6 +206,22 @@ class Local(OnSpark, unittest.TestCase):
         bytes_frame = self.spark.createDataFrame(table).coalesce(1)
         expected = in_process(bytes_frame, small_net(), solver(), 1, tau=5)
         np.testing.assert_array_equal(self.fit(bytes_frame).weights, expected)
+
+    def test_the_tour_of_the_docs_runs(self):
+        text = (pathlib.Path(__file__).parents[2] / "docs" / "spark.md").read_text(encoding="utf-8")
+        code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+        images = np.random.default_rng(1).integers(0, 255, (256, 784)).astype("u1")
+        labels = pa.array(np.arange(256, dtype="i4") % 10)
+        frame = self.spark.createDataFrame(pa.table({"image": pa.array([i.tobytes() for i in images]), "label": labels}))
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            names = {"train_frame": frame, "test_frame": frame}
+            exec(code.replace("max_iter=1000", "max_iter=60").replace("num_workers=8", "num_workers=2"), names)
+            self.assertEqual(names["scored"].where("prediction between 0 and 9").count(), 256)
+            self.assertTrue(os.path.exists("lenet/weights.caffemodel"))
+            os.chdir(here)
 
     def test_phases_add_up_to_the_round(self):
         seen = []
