@@ -76,7 +76,10 @@ def main():
         heap = (runtime.totalMemory() - runtime.freeMemory()) / 1e6
         phases = " + ".join(f"{name} {seconds:.2f}" for name, seconds in stats["phases"].items())
         print(f"round {stats['round']}: {stats['wall']:.2f} s = {phases}")
-        print(f"  driver: {peak_mb() - base:.0f} MB above {base:.0f} at the most; its JVM's heap {heap:.0f} MB", flush=True)
+        print(
+            f"  driver: {peak_mb() - base:.0f} MB above {base:.0f} at the most; its JVM's heap {heap:.0f} MB",
+            flush=True,
+        )
 
     model = SparkNetEstimator(
         net=net,

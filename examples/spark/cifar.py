@@ -10,7 +10,13 @@ from sparknet.spark import SparkNetEstimator
 
 def convolution(name, bottom, num_output, std):
     return ConvolutionLayer(
-        name, [bottom], kernel=5, pad=2, num_output=num_output, lr_mult=[1, 2], weight_filler={"type": "gaussian", "std": std}
+        name,
+        [bottom],
+        kernel=5,
+        pad=2,
+        num_output=num_output,
+        lr_mult=[1, 2],
+        weight_filler={"type": "gaussian", "std": std},
     )
 
 

@@ -30,9 +30,11 @@ def _mnist(folder, part):
 
 
 def _cifar(folder, part):
-    files = sorted({f.name.removesuffix(".gz") for f in folder.glob("data_batch_*.bin*")}) if part == "train" else [
-        "test_batch.bin"
-    ]
+    files = (
+        sorted({f.name.removesuffix(".gz") for f in folder.glob("data_batch_*.bin*")})
+        if part == "train"
+        else ["test_batch.bin"]
+    )
     if not files:
         raise FileNotFoundError(folder)
     rows = np.concatenate([np.frombuffer(_read(folder / file), "u1").reshape(-1, 3073) for file in files])
@@ -40,7 +42,18 @@ def _cifar(folder, part):
 
 
 # The segments of a digit as on a clock's display: top, upper left and right, middle, lower left and right, bottom.
-_SEGMENTS = ["1110111", "0010010", "1011101", "1011011", "0111010", "1101011", "1101111", "1010010", "1111111", "1111011"]
+_SEGMENTS = [
+    "1110111",
+    "0010010",
+    "1011101",
+    "1011011",
+    "0111010",
+    "1101011",
+    "1101111",
+    "1010010",
+    "1111111",
+    "1111011",
+]
 
 
 def _drawn(channels, side, examples, seed):

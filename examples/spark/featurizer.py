@@ -30,7 +30,9 @@ def main():
     def features(frame):
         return net.transform(frame).select(array_to_vector("hidden").alias("features"), "label").persist()
 
-    regression = Pipeline(stages=[SQLTransformer(statement="SELECT features, label FROM __THIS__"), LogisticRegression(maxIter=20)])
+    regression = Pipeline(
+        stages=[SQLTransformer(statement="SELECT features, label FROM __THIS__"), LogisticRegression(maxIter=20)]
+    )
     scored = regression.fit(features(train.limit(10000))).transform(features(test))
     print(f"test accuracy {scored.where('prediction = label').count() / test.count():.4f}")
     session.stop()

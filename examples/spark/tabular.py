@@ -25,7 +25,11 @@ def raw_rows(count, seed=1):
         spent = months * {"basic": 5, "family": 12, "student": 3}[plan] * draw.uniform(0.8, 1.2)
         score = 0.05 * months - 0.03 * abs(age - 40) + (1.2 if plan == "family" else 0) + draw.gauss(0, 0.4)
         yield (
-            draw.choice([str(age), f" {age} ", f"{age} years"]) if draw.random() > 0.03 else draw.choice(["?", "", "999"]),
+            (
+                draw.choice([str(age), f" {age} ", f"{age} years"])
+                if draw.random() > 0.03
+                else draw.choice(["?", "", "999"])
+            ),
             draw.choice([plan, plan.upper(), f" {plan}"]) if draw.random() > 0.02 else None,
             str(months),
             f"{spent:.2f} EUR" if draw.random() > 0.5 else f"{spent:.2f}",
@@ -50,7 +54,9 @@ CLEAN = """
 def main():
     given = options.parse(__doc__, iterations=600, tau=50)
     session = options.start(given)
-    raw = session.createDataFrame(list(raw_rows(6000)), "age string, plan string, months string, spent string, city string, renewed string")
+    raw = session.createDataFrame(
+        list(raw_rows(6000)), "age string, plan string, months string, spent string, city string, renewed string"
+    )
     raw.createOrReplaceTempView("raw")
     clean = session.sql(CLEAN)
     print(f"{raw.count()} rows came, {clean.count()} are clean")
@@ -68,7 +74,9 @@ def main():
     )
     pipeline = Pipeline(
         stages=[
-            StringIndexer(inputCols=["plan", "city"], outputCols=["plan_index", "city_index"], stringOrderType="alphabetAsc"),
+            StringIndexer(
+                inputCols=["plan", "city"], outputCols=["plan_index", "city_index"], stringOrderType="alphabetAsc"
+            ),
             OneHotEncoder(inputCols=["plan_index", "city_index"], outputCols=["plan_hot", "city_hot"], dropLast=False),
             VectorAssembler(inputCols=["age", "months", "spent", "plan_hot", "city_hot"], outputCol="assembled"),
             StandardScaler(inputCol="assembled", outputCol="features", withMean=True),

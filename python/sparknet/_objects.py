@@ -72,9 +72,7 @@ class Net(native.Handle):
     kind = "net"
 
     def __init__(self, net, phase="test", *, threads=None, seed=None, keep=None, dtype=None, device=None, **more):
-        options = native.options(
-            phase=phase, threads=threads, seed=seed, keep=keep, dtype=dtype, device=device, **more
-        )
+        options = native.options(phase=phase, threads=threads, seed=seed, keep=keep, dtype=dtype, device=device, **more)
         super().__init__("net_create", _handle_of(net, NetParam), options)
 
     @classmethod

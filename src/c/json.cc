@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 
 #include "src/suggest.h"
 
@@ -45,6 +46,13 @@ bool same_choice(std::string_view a, std::string_view b) {
     return letters;
   };
   return plain(a) == plain(b);
+}
+
+Json whole_number(const Json& value, const std::string& name) {
+  if (value.is_number_integer()) return value;
+  const double number = value.is_number() ? value.get<double>() : 0.5;
+  if (!(std::abs(number) <= 0x1p53) || number != std::floor(number)) refuse(value, name, "a whole number");
+  return static_cast<std::int64_t>(number);
 }
 
 void read(const Json& value, const std::string& name, bool& to) {

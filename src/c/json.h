@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "sparknet/filler.h"
@@ -46,16 +47,16 @@ void read(const Json& value, const std::string& name, Filler& to);
 /// Whether two names are one but for capitals and underscores.
 bool same_choice(std::string_view a, std::string_view b);
 
+/// The value as an integer of JSON's, also where it is written as 3.0 or 1e6.
+Json whole_number(const Json& value, const std::string& name);
+
 template <std::integral T>
 requires(!std::same_as<T, bool>) void read(const Json& value, const std::string& name, T& to) {
-  if (!value.is_number_integer() &&
-      !(value.is_number_float() && value.get<double>() == std::int64_t(value.get<double>())))
-    refuse(value, name, "a whole number");
-  if (value.is_number_unsigned() ? std::in_range<T>(value.get<std::uint64_t>())
-                                 : std::in_range<T>(value.get<std::int64_t>()))
-    to = value.get<T>();
-  else
-    refuse(value, name, "a smaller number");
+  const Json whole = whole_number(value, name);
+  if (whole.is_number_unsigned() ? !std::in_range<T>(whole.get<std::uint64_t>())
+                                 : !std::in_range<T>(whole.get<std::int64_t>()))
+    refuse(value, name, "a number that fits");
+  to = whole.get<T>();
 }
 
 /// An enumeration's names, as to_text writes them, but for its own: "Ave" of Pooling::Ave.

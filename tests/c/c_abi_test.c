@@ -176,6 +176,9 @@ static void test_net(const sparknet_net_param* param, const sparknet_source* sou
   OK(sparknet_net_forward(net, &loss));
   sparknet_net_free(net);
   net = NULL;
+  CHECK(refused(sparknet_net_create(param, text("{\"threads\": 1e300}"), &net), SPARKNET_DATA_ERROR, "a whole number"));
+  CHECK(refused(sparknet_net_create(param, text("{\"threads\": 1e10}"), &net), SPARKNET_DATA_ERROR, "that fits"));
+  CHECK(refused(sparknet_net_create(param, text("{\"threads\": -1.5}"), &net), SPARKNET_DATA_ERROR, "threads: it is -1.5"));
   CHECK(refused(sparknet_net_create(param, text("{\"device\": \"tpu\"}"), &net), SPARKNET_DATA_ERROR, "\"tpu\""));
   CHECK(net == NULL);
 }

@@ -151,7 +151,9 @@ class OnSpark:
             self.fit(wrong)
         with self.assertRaisesRegex(sparknet.DataError, r'column "data": row \d+ is null; shape \[6\] wants 6'):
             self.fit(frame.withColumn("x", F.expr("if(x[0] > 1, null, x)")))
-        with self.assertRaisesRegex(sparknet.DataError, r'column "data": row \d+ has 5 numbers, and shape \[6\] wants 6'):
+        with self.assertRaisesRegex(
+            sparknet.DataError, r'column "data": row \d+ has 5 numbers, and shape \[6\] wants 6'
+        ):
             self.fit(frame.withColumn("x", F.expr("slice(x, 1, 5)")))
 
     def test_native_code_that_throws_in_a_task_is_reported(self):
@@ -171,7 +173,9 @@ class Local(OnSpark, unittest.TestCase):
             with self.assertRaisesRegex(kind, words):
                 SparkNetEstimator(**{"net": small_net(), "solver": solver(), "inputs": INPUTS, **more}).fit(frame)
 
-        refused('column "image", .* input "data": the frame has no such column; it has x, label', inputs={"data": "image"})
+        refused(
+            'column "image", .* input "data": the frame has no such column; it has x, label', inputs={"data": "image"}
+        )
         refused('no column is given for the net\'s input "label"', inputs={"data": "x"})
         refused('the net has no input "lable"', inputs={"data": "x", "lable": "label"})
         refused('mode is "round"', kind=sparknet.Error, mode="round")
@@ -191,6 +195,32 @@ class Local(OnSpark, unittest.TestCase):
 
         with self.assertRaisesRegex(sparknet.DataError, "the frame yields other rows each time"):
             self.fit(frame.withColumn("x", changing("x")), callback=remove)
+
+    def test_what_was_kept_is_removed_where_a_frame_is_refused(self):
+        def kept():
+            return set(pathlib.Path(tempfile.gettempdir()).rglob("sparknet-*/*.arrow"))
+
+        def persisted():
+            return self.spark.sparkContext._jsc.getPersistentRDDs().size()
+
+        before = kept(), persisted()
+        x, label = small_data()
+        frame = self.spark.createDataFrame(pa.table({"x": pa.array(list(x)), "label": pa.array(label)}))
+        with self.assertRaisesRegex(sparknet.DataError, "is empty"):
+            self.fit(frame.withColumn("same", F.lit(1)).repartition(4, "same"))
+        self.assertEqual((kept(), persisted()), before)
+
+    def test_a_frame_that_is_not_persisted_is_computed_once(self):
+        x, label = small_data()
+        frame = self.spark.createDataFrame(pa.table({"x": pa.array(list(x)), "label": pa.array(label)}))
+        computed = self.spark.sparkContext.accumulator(0)
+
+        def count(value):
+            computed.add(1)
+            return value
+
+        self.fit(frame.withColumn("label", F.udf(count, "int")("label")).repartition(2))
+        self.assertEqual(computed.value, 120)
 
     def test_vectors_bytes_and_numbers_are_inputs(self):
         x, label = small_data()
@@ -212,7 +242,9 @@ class Local(OnSpark, unittest.TestCase):
         code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
         images = np.random.default_rng(1).integers(0, 255, (256, 784)).astype("u1")
         labels = pa.array(np.arange(256, dtype="i4") % 10)
-        frame = self.spark.createDataFrame(pa.table({"image": pa.array([i.tobytes() for i in images]), "label": labels}))
+        frame = self.spark.createDataFrame(
+            pa.table({"image": pa.array([i.tobytes() for i in images]), "label": labels})
+        )
         here = os.getcwd()
         self.addCleanup(os.chdir, here)
         with tempfile.TemporaryDirectory() as folder:

@@ -78,16 +78,22 @@ def ordered(frame):
     return frame.sortWithinPartitions(F.xxhash64(*frame.columns))
 
 
-class Rounds:
-    """Trains on the partitions of a frame: partition i is worker i's. The frame's columns are named as the net's inputs."""
+def keeping(frame, id):
+    """An RDD of a row for each partition, which writes the partition to a file where it is computed. Persisted, its
+    blocks lie where the files are: so rounds run there, and read a row instead of a partition. It is made once for a
+    training, as another might have another number of partitions."""
+    return ordered(frame).mapInArrow(_fill(id), "worker int, path string, rows long, checksum long").rdd
 
-    def __init__(self, frame, net, solver, specs, feed, seed, codec, master):
-        self._frame, self._master = ordered(frame), master
-        self._context = frame.sparkSession.sparkContext
-        self._workers = frame.rdd.getNumPartitions()
+
+class Rounds:
+    """Trains on the partitions of a frame, as keeping() has them: partition i is worker i's."""
+
+    def __init__(self, id, anchor, net, solver, specs, feed, seed, codec, master):
+        self._anchor, self._master, self._context = anchor, master, anchor.context
+        self._workers = anchor.getNumPartitions()
         elements = master.info["elements"]
         self._job = executor.Job(
-            uuid.uuid4().hex[:12],
+            id,
             net,
             solver,
             specs,
@@ -97,33 +103,22 @@ class Rounds:
             elements,
             max(1, math.ceil(4 * elements / _SLICE_BYTES)),
         )
-        self._anchor = None
         self._kept = {}
 
     def __enter__(self):
-        self._keep_data()
+        self._anchor.persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            with _library_errors():
+                self._check_kept(row.asDict() for row in self._anchor.collect())
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
-        if self._anchor is not None:
-            with contextlib.suppress(Py4JJavaError, PySparkException):
-                self._anchor.foreachPartition(_forget(self._job.id))
-            self._anchor.unpersist()
-
-    def _keep_data(self):
-        """Writes every partition to a file where it is, and remembers where by an RDD of a row for each, whose cached
-        blocks lie where the files are: so rounds run there, and read a row instead of a partition."""
-        if self._anchor is not None:
-            self._anchor.unpersist()
-        kept = self._frame.mapInArrow(_fill(self._job.id), "worker int, path string, rows long, checksum long")
-        self._anchor = kept.rdd.persist(StorageLevel.MEMORY_AND_DISK)
-        with _library_errors():
-            rows = [row.asDict() for row in self._anchor.collect()]
-        if len(rows) != self._workers:
-            raise sparknet.DataError(
-                f"the frame had {self._workers} partitions, and now it has {len(rows)}; say num_workers, or repartition it"
-            )
-        self._check_kept(rows)
+        with contextlib.suppress(Py4JJavaError, PySparkException):
+            self._anchor.foreachPartition(_forget(self._job.id))
+        self._anchor.unpersist()
 
     def _check_kept(self, rows):
         """Refuses partitions that Spark computed again, with another result."""
@@ -153,8 +148,9 @@ class Rounds:
                 if not missing:
                     break
                 log.info("round %d: the data of workers %s is kept anew", self._master.round, sorted(set(missing)))
-                if attempt + 1 < _ATTEMPTS:
-                    self._keep_data()
+                # Without its blocks the anchor is computed in the round's own tasks, so the files are where those run.
+                self._anchor.unpersist(blocking=True)
+                self._anchor.persist(StorageLevel.MEMORY_AND_DISK)
             else:
                 raise sparknet.Error(
                     f"the files of partitions {sorted(set(missing))} were gone {_ATTEMPTS} times; tasks run elsewhere than "
@@ -205,7 +201,9 @@ class Rounds:
 
 def train(frame, net, solver, specs, feed, *, seed, codec, checkpoint_dir, checkpoint_every, callback, **averaging):
     """The weights after solver.max_iter iterations."""
-    workers = frame.rdd.getNumPartitions()
+    id = uuid.uuid4().hex[:12]
+    anchor = keeping(frame, id)
+    workers = anchor.getNumPartitions()
     carries = None if codec == "exact" else "differences"
     master = sparknet.Master(solver, net, workers=workers, seed=seed, carries=carries, **averaging)
     checkpoint = None
@@ -215,7 +213,7 @@ def train(frame, net, solver, specs, feed, *, seed, codec, checkpoint_dir, check
         if os.path.exists(checkpoint):
             master.restore(checkpoint)
             log.info("goes on from round %d in %s", master.round, checkpoint)
-    with Rounds(frame, net, solver, specs, feed, seed, codec, master) as rounds:
+    with Rounds(id, anchor, net, solver, specs, feed, seed, codec, master) as rounds:
         while not master.done:
             stats = rounds.run()
             if checkpoint and (master.round % checkpoint_every == 0 or master.done):
