@@ -92,8 +92,9 @@ SolverFile read_solver(const std::filesystem::path& file);
 SolverFile parse_solver(
     std::string_view text, const std::string& name = "prototxt", const std::filesystem::path& folder = {});
 
-/// A solver that names no net, for programs that have theirs otherwise. Throws PrototxtError where it names one, and
-/// for what parse_solver refuses.
+/// A solver that names no net, for programs that have theirs otherwise: parse_solver's `solver`. `test_iter` is the
+/// first of the text. Throws PrototxtError where it names a net, a test net or their states, and for what parse_solver
+/// refuses.
 SolverParam parse_solver_param(std::string_view text, const std::string& name = "prototxt");
 
 /// Throws Error for what to_prototxt of a net refuses, and for a rule of another type than `type`.
