@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sparknet)
 install(TARGETS sparknet EXPORT sparknetTargets FILE_SET HEADERS)
 install(EXPORT sparknetTargets NAMESPACE sparknet:: DESTINATION ${package_dir})
-foreach(component MPI NCCL CAFFE)  # each has a list of its own, so that who does not ask for the component does not need it
+foreach(component MPI GLOO NCCL CAFFE)  # each has a list of its own, so that who does not ask for the component does not need it
   string(TOLOWER ${component} name)
   if(SPARKNET_WITH_${component})
     install(TARGETS sparknet_${name} EXPORT sparknet_${name}_targets)

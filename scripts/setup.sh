@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing with apt, and nothing else: scripts/setup.sh [build|caffe|download|mpi|spark|test|ci]...
+# Installs what is missing with apt, and nothing else: scripts/setup.sh [build|caffe|download|gloo|mpi|spark|test|ci]...
 # Where nothing is missing it prints nothing, does nothing and needs no network.
 set -euo pipefail
 exec </dev/null
@@ -23,6 +23,7 @@ caffe     turbojpeg.h                libturbojpeg0-dev   images
 caffe     nlohmann/json.hpp          nlohmann-json3-dev  options of the C ABI
 download  curl|wget                  curl                fetches data sets
 download  /etc/ssl/certs             ca-certificates     fetches data sets
+gloo      gloo/context.h             libgloo-dev         averages over processes
 mpi       mpicxx                     libopenmpi-dev      averages over processes
 mpi       mpirun                     openmpi-bin         averages over processes
 spark     javac                      openjdk-17-jdk-headless  runs Spark, compiles sparknet.Net
@@ -47,7 +48,7 @@ have() {  # one of the second column's words
 
 wanted=" ${*:-build} "
 [[ $wanted == *" ci "* ]] && wanted+="test "
-[[ $wanted == *" test "* ]] && wanted+="build caffe mpi "
+[[ $wanted == *" test "* ]] && wanted+="build caffe gloo mpi "
 [[ $wanted == *" caffe "* ]] && wanted+="build "
 packages=() reasons=()
 while read -r set what package why; do

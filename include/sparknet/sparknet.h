@@ -26,6 +26,7 @@
 #include "sparknet/distributed/averaging_solver.h"
 #include "sparknet/distributed/communicator.h"
 #include "sparknet/distributed/contribution.h"
+#include "sparknet/distributed/gloo.h"
 #include "sparknet/distributed/mpi.h"
 #include "sparknet/distributed/nccl.h"
 #include "sparknet/distributed/outer_optimizer.h"

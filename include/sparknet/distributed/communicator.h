@@ -48,6 +48,9 @@ class Communicator {
   /// The same of `scale * values`, and divided by `divisor`. A member whose scale is 0 adds nothing, whatever its
   /// values are; the divisor is the same everywhere. This default makes passes of its own over `values`.
   virtual void all_reduce_mean(Tensor& values, double scale, double divisor);
+  /// This member will not go on: its destructor, which may wait to leave together with the others, is not to wait, and
+  /// their next exchange throws. (One that an exception destroys does not wait either.)
+  virtual void abandon() {}
 };
 
 /// What run_on_threads does at its end about a worker that the others lost and that has not returned, as C++ cannot end

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A rank that hangs, is killed or throws ends the whole job soon, and what the others say names it:
-#   mpi_faults_test.sh WORK PROGRAM MPIRUN...
+# A rank that hangs, is killed or throws ends the whole job soon, and what the others say names it, over MPI and Gloo:
+#   rank_faults_test.sh WORK PROGRAM MPIRUN...
 set -euo pipefail
 work=$1 program=$2
 shift 2
@@ -25,8 +25,10 @@ says "^told: rank [02] of 3: rank 1 did not come to the (sum|broadcast of rank 0
 ends "$@" -n 3 "$program" stop 2
 says "^told: rank [02] of 3: (ranks? .* did not come to .*|.* was not done) within 2 s; "
 ends "$@" -n 3 "$program" kill
+[[ $program == *mpi* ]] || says "^told: rank [02] of 3: rank 1 is gone: "
 ends "$@" -n 3 "$program" throw
 says "^told: the disk is full$"
 ends "$@" -n 3 "$program" leave
 says "^told: rank [02] of 3: rank 1 has left the group, so this one cannot go on$"
-ends "$@" -n 3 "$program" end 2
+# mpirun makes an error of it; without it who waited 2 s for rank 1 has left, and nothing is wrong.
+[[ $program != *mpi* ]] || ends "$@" -n 3 "$program" end 2

@@ -1,4 +1,4 @@
-// What mpi_faults_test.sh runs on every rank: mpi_faults CASE [LIMIT]. Rank 1 comes to grief as CASE says; exchanges
+// What rank_faults_test.sh runs on every rank: rank_faults CASE [LIMIT]. Rank 1 comes to grief as CASE says; exchanges
 // take LIMIT seconds at most.
 #include <unistd.h>
 
@@ -9,7 +9,8 @@
 #include <string_view>
 #include <thread>
 
-#include "sparknet/distributed/mpi.h"
+#include "sparknet/error.h"
+#include "tests/distributed/processes.h"
 
 using namespace sparknet;
 
@@ -44,8 +45,7 @@ void exchange(Communicator& group, std::string_view how) {
 int main(int, char** argv) {
   const std::string_view how = argv[1];
   try {
-    const std::unique_ptr<Communicator> group =
-        mpi_communicator({.timeout = std::chrono::seconds(argv[2] ? std::atoi(argv[2]) : 60)});
+    const std::unique_ptr<Communicator> group = join_processes(std::chrono::seconds(argv[2] ? std::atoi(argv[2]) : 60));
     if (how == "barrier") {  // the others come to one that rank 1 does not come to
       if (group->rank() == 1) std::this_thread::sleep_for(std::chrono::minutes(1));
       (void)group->barrier(std::chrono::seconds(2));
@@ -66,7 +66,7 @@ int main(int, char** argv) {
     std::fprintf(stderr, "told: %s\n", error.what());
     return 1;
   }
-  // Here who left is gone, and the others have a moment to say so before mpirun ends them.
+  // Here who left is gone, and the others have a moment to say so before they are ended.
   if (how == "leave") std::this_thread::sleep_for(std::chrono::seconds(1));
   return 0;
 }
