@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define SPARKNET_C_VERSION 1
+#define SPARKNET_C_VERSION 2
 #define SPARKNET_C_API __attribute__((visibility("default")))
 
 /* The version of the library at hand, which is at least that of the header a program was compiled with. */
@@ -240,6 +240,51 @@ SPARKNET_C_API sparknet_status sparknet_master_get_weights(const sparknet_master
 SPARKNET_C_API sparknet_status sparknet_master_snapshot(const sparknet_master* master, sparknet_text file);
 SPARKNET_C_API sparknet_status sparknet_master_restore(sparknet_master* master, sparknet_text file);
 SPARKNET_C_API void sparknet_master_free(sparknet_master* master);
+
+/* ---- Averaging by the workers themselves, in a group that holds together for a whole training (since version 2) ----
+ */
+
+typedef struct sparknet_communicator sparknet_communicator;
+typedef struct sparknet_averaging sparknet_averaging;
+
+/* How the members find each other, once: `mine` is a line of text of this one, and `all` gets those of all, in the
+   order of their ranks, valid until the call that asked returns. Anything but 0 makes that call fail. */
+typedef int32_t (*sparknet_all_gather)(void* context, sparknet_text mine, sparknet_text* all);
+
+/* Member `rank` of a group of `size` processes or threads, which talk over TCP by Gloo. Options: "host", where the
+   others reach this one (left out: the machine's name), and "timeout", seconds for each exchange (600; 0: none). A
+   member is used by one thread at a time, and all make the same calls in the same order. */
+SPARKNET_C_API sparknet_status sparknet_communicator_create(
+    int32_t rank, int32_t size, sparknet_text options, sparknet_all_gather all_gather, void* context,
+    sparknet_communicator** out);
+/* All members' values become those of member `root`. */
+SPARKNET_C_API sparknet_status
+sparknet_communicator_broadcast(sparknet_communicator* communicator, const sparknet_tensor* values, int32_t root);
+/* All members' values, f32 or f64, become their sum in the order of the ranks, the same bits everywhere. */
+SPARKNET_C_API sparknet_status
+sparknet_communicator_sum(sparknet_communicator* communicator, const sparknet_tensor* values);
+/* Waits until all members leave; then nothing can be exchanged any more. */
+SPARKNET_C_API sparknet_status sparknet_communicator_leave(sparknet_communicator* communicator);
+/* One that is freed without having left is lost to the others, whose next exchange fails. */
+SPARKNET_C_API void sparknet_communicator_free(sparknet_communicator* communicator);
+
+/* This member's side of averaging, with its solver, which has this worker's data. All members make one; the first
+   weights are those of rank 0. Options are those of a master but for "workers" and "carries"; "history" is "keep" where
+   nothing is said, "outer" may be "elastic" too (or an object with "beta"), and "timeout" is how many seconds after the
+   first the last member may come to the end of a round (600; 0: as long as it takes). */
+SPARKNET_C_API sparknet_status sparknet_averaging_create(
+    sparknet_solver* solver, sparknet_communicator* communicator, sparknet_text options, sparknet_averaging** out);
+/* One round: trains, averages, up to max_iter. `stats` (or NULL) are those of sparknet_master_apply, with "done", and
+   beside "seconds" of training those of "wait", "exchange" and "apply". */
+SPARKNET_C_API sparknet_status sparknet_averaging_round(sparknet_averaging* averaging, sparknet_bytes** stats);
+/* The weights that all agree on. */
+SPARKNET_C_API sparknet_status
+sparknet_averaging_get_weights(const sparknet_averaging* averaging, void* out, size_t bytes);
+/* All members call it, and that of rank 0 writes one file that is whole or not there. */
+SPARKNET_C_API sparknet_status sparknet_averaging_snapshot(sparknet_averaging* averaging, sparknet_text file);
+/* All members call it, and that of rank 0 reads: all goes on bit for bit. */
+SPARKNET_C_API sparknet_status sparknet_averaging_restore(sparknet_averaging* averaging, sparknet_text file);
+SPARKNET_C_API void sparknet_averaging_free(sparknet_averaging* averaging);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "sparknet/distributed/averaging_solver.h"
 #include "sparknet/distributed/round_master.h"
 #include "sparknet/net.h"
 #include "sparknet/solver.h"
@@ -43,6 +44,14 @@ struct sparknet_joiner {
 };
 struct sparknet_master {
   sparknet::RoundMaster master;
+};
+struct sparknet_communicator {
+  std::shared_ptr<sparknet::Communicator> communicator;
+};
+struct sparknet_averaging {
+  std::shared_ptr<sparknet::Solver> solver;
+  std::shared_ptr<sparknet::Communicator> communicator;
+  sparknet::AveragingSolver averaging;
 };
 
 namespace sparknet::c {
@@ -86,6 +95,10 @@ void give_json(sparknet_bytes** out, const Json& json);
 Tensor tensor_of(const sparknet_tensor& tensor, const std::string& what);
 sparknet_tensor tensor_to(const Tensor& tensor);
 Json shape_to(const Shape& shape);
+
+/// The options of averaging that `fields` has; `all` those that need workers who keep something.
+AveragingOptions averaging_options(Fields& fields, SolverHistory history, bool all);
+Json round_stats(const RoundStats& stats);
 
 /// Copies all weights; throws ShapeError where `bytes` is another number than they have.
 void copy_weights_to(const Tensor& arena, void* out, std::size_t bytes);

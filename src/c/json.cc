@@ -19,6 +19,10 @@ Json parse_json(std::string_view text, const std::string& what) {
   }
 }
 
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
 void refuse(const Json& value, const std::string& name, std::string_view wanted) {
   throw DataError(
       name,

@@ -24,6 +24,9 @@ using Json = nlohmann::json;
 /// Throws DataError that names `what` and the byte.
 Json parse_json(std::string_view text, const std::string& what);
 
+/// JSON has no number for what is none.
+Json number(double value);
+
 /// Throws DataError: "WHAT: NAME is VALUE; WANTED is wanted".
 [[noreturn]] void refuse(const Json& value, const std::string& name, std::string_view wanted);
 

@@ -1,5 +1,4 @@
 #include <chrono>
-#include <cmath>
 
 #include "src/c/handles.h"
 
@@ -18,42 +17,6 @@ std::vector<Contribution> take_all(sparknet_contribution* const* parts, std::siz
   std::vector<Contribution> taken;
   for (std::size_t i = 0; i < count; ++i) taken.push_back(given(parts[i], "parts").contribution);
   return taken;
-}
-
-std::function<std::unique_ptr<OuterOptimizer>()> outer_from(const Json& json, const std::string& what) {
-  enum class Kind { Average, DiLoCo, Sgd, SlowMo };
-  const std::vector<std::pair<std::string, Kind>> kinds = {
-      {"average", Kind::Average},
-      {"diloco", Kind::DiLoCo},
-      {"sgd", Kind::Sgd},
-      {"slowmo", Kind::SlowMo}};
-  Fields fields(json.is_string() ? Json{{"type", json}} : json, what);
-  Kind kind = Kind::Average;
-  fields.take("type", kind, kinds);
-  std::function<std::unique_ptr<OuterOptimizer>()> make;
-  if (kind == Kind::Average) {
-    make = plain_average;
-  } else if (kind == Kind::DiLoCo) {
-    make = diloco;
-  } else if (kind == Kind::Sgd) {
-    OuterSgdOptions options;
-    fields.take("lr", options.lr);
-    fields.take("momentum", options.momentum);
-    fields.take("nesterov", options.nesterov);
-    make = [options] { return outer_sgd(options); };
-  } else {
-    SlowMoOptions options;
-    fields.take("lr", options.lr);
-    fields.take("momentum", options.momentum);
-    make = [options] { return slowmo(options); };
-  }
-  fields.finish();
-  return make;
-}
-
-/// JSON has no number for what is none.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
 }  // namespace
@@ -138,28 +101,11 @@ sparknet_status sparknet_master_create(
     const sparknet_solver_param* solver, const sparknet_net* first, sparknet_text options, sparknet_master** out) {
   return guard([&] {
     Fields fields(text_of(options, "options"), "options of the rounds");
-    AveragingOptions averaging{.round = {.max_steps = 0}, .history = SolverHistory::Reset};
     int workers = 0;
-    double seconds = 0;
     Carries carries = Carries::Weights;
     fields.require("workers", workers);
-    fields.take("tau", averaging.round.max_steps);
-    fields.take("round_examples", averaging.round.max_examples);
-    fields.take("round_seconds", seconds);
-    if (!(seconds >= 0 && seconds < 1e9))
-      throw DataError(fields.name_of("round_seconds"), -1, "from 0 to 10^9 is wanted");
-    averaging.round.max_time = std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
-    fields.take(
-        "weighting",
-        averaging.weighting,
-        {{"examples", Weighting::Examples}, {"steps", Weighting::Steps}, {"uniform", Weighting::Uniform}});
-    fields.take(
-        "history",
-        averaging.history,
-        {{"reset", SolverHistory::Reset}, {"average", SolverHistory::Average}, {"keep", SolverHistory::Keep}});
-    fields.take("quorum", averaging.quorum);
     fields.take("carries", carries, {{"weights", Carries::Weights}, {"differences", Carries::Differences}});
-    if (const Json* outer = fields.find("outer")) averaging.outer = outer_from(*outer, fields.name_of("outer"));
+    AveragingOptions averaging = averaging_options(fields, SolverHistory::Reset, false);
     fields.finish();
     give(
         out,
@@ -179,19 +125,8 @@ sparknet_status sparknet_master_task(const sparknet_master* master, sparknet_byt
 sparknet_status sparknet_master_apply(
     sparknet_master* master, sparknet_contribution* const* parts, size_t count, sparknet_bytes** stats) {
   return guard([&] {
-    const RoundStats s = given(master, "master").master.apply(take_all(parts, count));
-    if (!stats) return;
-    give_json(
-        stats,
-        {{"round", s.round},
-         {"iteration", s.iteration},
-         {"workers", s.workers},
-         {"rejected", s.rejected},
-         {"steps", s.steps},
-         {"examples", s.examples},
-         {"loss", number(s.loss)},
-         {"rate", number(s.rate)},
-         {"seconds", std::chrono::duration<double>(s.train_time).count()}});
+    const RoundStats done = given(master, "master").master.apply(take_all(parts, count));
+    if (stats) give_json(stats, round_stats(done));
   });
 }
 

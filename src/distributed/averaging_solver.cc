@@ -74,8 +74,9 @@ struct AveragingSolver::State {
 
   double pull() const { return center.outer().pull(group.size()); }
 
-  RoundStats round(std::int64_t steps_left) {
+  RoundStats round() {
     RoundPolicy policy = center.next(solver.iteration());
+    const std::int64_t steps_left = solver.param().max_iter - solver.iteration();
     if (steps_left > 0 && (policy.max_steps <= 0 || policy.max_steps > steps_left)) policy.max_steps = steps_left;
     RoundStats stats{.first_iteration = solver.iteration(), .max_steps = policy.max_steps, .rate = solver.rate()};
     const RoundReport report = run_round(solver, policy);
@@ -372,7 +373,7 @@ void AveragingSolver::set_training_data(SourcePtr source, FeedOptions options) {
 }
 
 RoundStats AveragingSolver::round() {
-  return state_->round(0);
+  return state_->round();
 }
 
 void AveragingSolver::solve() {
@@ -384,7 +385,7 @@ void AveragingSolver::solve() {
   const bool snapshots = !param.snapshot_prefix.empty();
   bool stopped = false, trained = false;
   while (!stopped && s.solver.iteration() < param.max_iter) {
-    const RoundStats stats = s.round(param.max_iter - s.solver.iteration());
+    const RoundStats stats = s.round();
     if (s.callbacks.after_round) s.callbacks.after_round(stats);
     trained = true;
     stopped = stats.stops > 0;

@@ -52,12 +52,10 @@ class MessageGroup final : public Communicator {
     for (int step = 1; step < size(); ++step) others_.push_back((rank() + step) % size());
   }
 
-  /// Leaves together with the others: who went sooner would take along what they have not read yet.
   ~MessageGroup() override {
     if (abandoned_ || std::uncaught_exceptions() > exceptions_) return;
     try {
-      meet({{Call::End}, end_timeout_});
-      transport_.finish();
+      leave();
     } catch (const std::exception&) {
     }
   }
@@ -67,6 +65,15 @@ class MessageGroup final : public Communicator {
 
   int rank() const override { return transport_.rank(); }
   int size() const override { return transport_.size(); }
+
+  /// Who went sooner than the others would take along what they have not read yet.
+  void leave() override {
+    if (abandoned_) return;
+    meet({{Call::End}, end_timeout_});
+    abandoned_ = true;
+    broken_ = fmt::format("rank {} of {}: this member has left its group", rank(), size());
+    transport_.finish();
+  }
   void abandon() override { abandoned_ = true; }
 
   Attendance barrier(std::chrono::nanoseconds timeout, int) override {
@@ -300,6 +307,7 @@ class MessageGroup final : public Communicator {
   Transport transport_;
   std::vector<int> others_;
   const int exceptions_ = std::uncaught_exceptions();
+  /// Whether the destructor has nothing to do.
   bool abandoned_ = false;
   std::chrono::nanoseconds timeout_, end_timeout_;
   /// Of the last meeting.

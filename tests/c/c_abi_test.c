@@ -3,6 +3,7 @@
 #include "sparknet/sparknet_c.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -301,6 +302,108 @@ static void run_rounds(
   for (int w = 0; w < kWorkers; ++w) sparknet_solver_free(solvers[w]);
 }
 
+/* Workers that average by themselves, each in a thread. */
+static struct {
+  const sparknet_solver_param* param;
+  const sparknet_net_param* net;
+  const sparknet_source* source;
+  const char* file;
+  pthread_barrier_t gathered;
+  char lines[kWorkers][4096];
+} meeting;
+typedef struct member {
+  int rank;
+  float weights[80];
+} member;
+
+static int32_t gather(void* context, sparknet_text mine, sparknet_text* all) {
+  const member* m = context;
+  memcpy(meeting.lines[m->rank], mine.data, mine.size);
+  pthread_barrier_wait(&meeting.gathered);
+  for (int w = 0; w < kWorkers; ++w) all[w] = text(meeting.lines[w]);
+  return 0;
+}
+
+static int32_t gather_nothing(void* context, sparknet_text mine, sparknet_text* all) {
+  (void)context, (void)mine, (void)all;
+  return 7;
+}
+
+static void* run_member(void* argument) {
+  member* m = argument;
+  sparknet_communicator* group = NULL;
+  OK(sparknet_communicator_create(m->rank, kWorkers, text("{\"host\": \"127.0.0.1\"}"), gather, m, &group));
+  sparknet_solver* solver = NULL;
+  sparknet_source* part = NULL;
+  OK(sparknet_source_part(meeting.source, m->rank, kWorkers, &part));
+  OK(sparknet_solver_create(meeting.param, meeting.net, text("{\"threads\": 1}"), &solver));
+  OK(sparknet_solver_set_data(solver, part, text("{\"shuffle\": true}")));
+  sparknet_averaging* averaging = NULL;
+  OK(sparknet_averaging_create(
+      solver,
+      group,
+      text("{\"tau\": 4, \"outer\": \"diloco\", \"history\": \"reset\"}"),
+      &averaging));
+  for (int round = 0; round < 3; ++round) {
+    sparknet_bytes* stats = NULL;
+    OK(sparknet_averaging_round(averaging, &stats));
+    CHECK(says(stats, round == 2 ? "\"done\":true" : "\"done\":false"));
+    if (round == 1) {
+      OK(sparknet_averaging_snapshot(averaging, text(meeting.file)));
+      OK(sparknet_averaging_restore(averaging, text(meeting.file)));
+    }
+  }
+  OK(sparknet_averaging_get_weights(averaging, m->weights, sizeof m->weights));
+  double numbers[2] = {m->rank, 1};
+  const sparknet_tensor values = tensor(numbers, SPARKNET_F64, 1, 2, 0);
+  OK(sparknet_communicator_sum(group, &values));
+  CHECK(numbers[0] == 3 && numbers[1] == 3);
+  numbers[0] = m->rank;
+  OK(sparknet_communicator_broadcast(group, &values, 2));
+  CHECK(numbers[0] == 2);
+  OK(sparknet_communicator_leave(group));
+  CHECK(refused(sparknet_averaging_round(averaging, NULL), SPARKNET_ERROR, "this member has left its group"));
+  /* Whatever is freed first. */
+  sparknet_communicator_free(group);
+  sparknet_solver_free(solver);
+  sparknet_averaging_free(averaging);
+  sparknet_source_free(part);
+  return NULL;
+}
+
+/* The bits of rounds, which are `expected`. */
+static void test_group(
+    const sparknet_solver_param* param, const sparknet_net_param* net, const sparknet_source* source,
+    const char* folder, const float* expected) {
+  sparknet_communicator* none = NULL;
+  const sparknet_status status = sparknet_communicator_create(0, 1, text(""), gather_nothing, NULL, &none);
+  if (strstr(sparknet_message().data, "built without Gloo")) {
+    printf("skipped: a group, as the library has no Gloo\n");
+    return;
+  }
+  CHECK(refused(status, SPARKNET_ERROR, "rank 0 of 1: all_gather returned 7"));
+  CHECK(refused(
+      sparknet_communicator_create(0, 1, text("{\"hots\": \"a\"}"), gather, NULL, &none),
+      SPARKNET_DATA_ERROR,
+      "did you mean \"host\"?"));
+  char file[1024];
+  snprintf(file, sizeof file, "%s/group.snap", folder);
+  meeting.param = param, meeting.net = net, meeting.source = source, meeting.file = file;
+  pthread_barrier_init(&meeting.gathered, NULL, kWorkers);
+  pthread_t threads[kWorkers];
+  member members[kWorkers];
+  for (int w = 0; w < kWorkers; ++w) {
+    memset(&members[w], 0, sizeof members[w]);
+    members[w].rank = w;
+    CHECK(pthread_create(&threads[w], NULL, run_member, &members[w]) == 0);
+  }
+  for (int w = 0; w < kWorkers; ++w) {
+    CHECK(pthread_join(threads[w], NULL) == 0);
+    CHECK(memcmp(members[w].weights, expected, sizeof members[w].weights) == 0);
+  }
+  pthread_barrier_destroy(&meeting.gathered);
+}
+
 static void test_rounds(
     const sparknet_solver_param* param, const sparknet_net_param* net, const sparknet_source* source,
     const char* folder) {
@@ -308,6 +411,7 @@ static void test_rounds(
   run_rounds(param, net, source, 0, folder, whole, sizeof whole);
   run_rounds(param, net, source, 2, folder, sliced, sizeof sliced);
   CHECK(memcmp(whole, sliced, sizeof whole) == 0);
+  test_group(param, net, source, folder, whole);
 
   sparknet_contribution* none = NULL;
   CHECK(refused(

@@ -50,10 +50,11 @@ class AveragingSolver {
   WeightCollection weights() const;
   void set_callbacks(AveragingCallbacks callbacks);
 
-  /// One round. The iteration, and with it the learning rate, goes on by the steps of the worker that made the most.
-  /// Throws Error where no worker's weights are finite, and where fewer workers came than the quorum.
+  /// One round, up to the solver's max_iter unless that is reached already. The iteration, and with it the learning
+  /// rate, goes on by the steps of the worker that made the most. Throws Error where no worker's weights are finite,
+  /// and where fewer workers came than the quorum.
   RoundStats round();
-  /// Rounds until the solver's max_iter; the last is as short as it must be. Writes snapshots as Solver::solve does:
+  /// Rounds until the solver's max_iter. Writes snapshots as Solver::solve does:
   /// after the rounds in which the iteration passes a multiple of SolverParam::snapshot, and after the last. At the end
   /// every net has weights().
   void solve();

@@ -48,8 +48,10 @@ class Communicator {
   /// The same of `scale * values`, and divided by `divisor`. A member whose scale is 0 adds nothing, whatever its
   /// values are; the divisor is the same everywhere. This default makes passes of its own over `values`.
   virtual void all_reduce_mean(Tensor& values, double scale, double divisor);
-  /// This member will not go on: its destructor, which may wait to leave together with the others, is not to wait, and
-  /// their next exchange throws. (One that an exception destroys does not wait either.)
+  /// Leaves the group together with the others, where that is more than to be destroyed: waits until all have called
+  /// it. Nothing is exchanged afterwards. A destructor does it too, unless it is an exception that destroys.
+  virtual void leave() {}
+  /// This member will not go on: its destructor is not to leave together with the others, whose next exchange throws.
   virtual void abandon() {}
 };
 
