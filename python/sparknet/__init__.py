@@ -2,9 +2,11 @@
 
 from ._dsl import Layer, NetParam, SolverParam
 from ._native import DataError, DeviceError, DTypeError, Error, NetError, ShapeError
-from ._objects import Contribution, Joiner, Master, Net, Solver, Source, merge
+from ._objects import AveragingSolver, Communicator, Contribution, Joiner, Master, Net, Solver, Source, merge
 
 __all__ = [
+    "AveragingSolver",
+    "Communicator",
     "Contribution",
     "DTypeError",
     "DataError",

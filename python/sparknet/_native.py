@@ -36,7 +36,7 @@ class DeviceError(Error):
 _ERRORS = {1: Error, 2: ShapeError, 3: DTypeError, 4: DataError, 5: NetError, 6: DeviceError, 7: MemoryError}
 _DTYPES = [np.dtype("<f4"), np.dtype("<f8"), np.dtype("u1"), np.dtype("<i4")]
 _MAX_RANK = 32
-_VERSION = 1
+_VERSION = 2
 
 
 class Text(ctypes.Structure):
@@ -53,6 +53,7 @@ class Tensor(ctypes.Structure):
 
 
 RELEASE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+ALL_GATHER = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, Text, ctypes.POINTER(Text))
 
 _handle = ctypes.c_void_p
 _out = ctypes.POINTER(ctypes.c_void_p)
@@ -112,8 +113,18 @@ _CALLS = {
     "master_get_weights": [_handle, ctypes.c_void_p, _size],
     "master_snapshot": [_handle, Text],
     "master_restore": [_handle, Text],
+    "communicator_create": [_int, _int, Text, ALL_GATHER, ctypes.c_void_p, _out],
+    "communicator_broadcast": [_handle, _tensor, _int],
+    "communicator_sum": [_handle, _tensor],
+    "communicator_leave": [_handle],
+    "averaging_create": [_handle, _handle, Text, _out],
+    "averaging_round": [_handle, _out],
+    "averaging_get_weights": [_handle, ctypes.c_void_p, _size],
+    "averaging_snapshot": [_handle, Text],
+    "averaging_restore": [_handle, Text],
 }
 _KINDS = ["bytes", "net_param", "solver_param", "source", "net", "solver", "contribution", "joiner", "master"]
+_KINDS += ["communicator", "averaging"]
 
 
 def _load():
@@ -193,6 +204,10 @@ class Handle:
         self._as_parameter_ = made
 
     def __del__(self):
+        self.close()
+
+    def close(self):
+        """Frees it now. What uses it goes on."""
         made = getattr(self, "_as_parameter_", None)
         if made is not None:
             self._as_parameter_ = None

@@ -323,3 +323,105 @@ class Master(native.Handle):
 
     def restore(self, file):
         native.call("master_restore", self, native.text(str(file)))
+
+
+class Communicator(native.Handle):
+    """Member `rank` of a group of `size` processes, which talk over TCP by Gloo. `all_gather` is how they find each other:
+    a function that is given a line of text and returns those of all members in the order of their ranks, such as
+    BarrierTaskContext.allGather. `host` is where the others reach this one, and `timeout` the seconds of each exchange.
+
+    A context manager: at its end the members leave together, and where an exception ends it the others are told."""
+
+    kind = "communicator"
+
+    def __init__(self, rank, size, all_gather, *, host=None, timeout=None):
+        kept, failure = [], []
+
+        @native.ALL_GATHER
+        def gather(_, mine, lines):
+            try:
+                given = [line.encode() for line in all_gather(ctypes.string_at(mine.data, mine.size).decode())]
+                if len(given) != size:
+                    raise ValueError(f"all_gather returned {len(given)} lines for a group of {size}")
+                kept.extend(given)
+                for number, line in enumerate(given):
+                    lines[number] = native.Text(line, len(line))
+                return 0
+            except BaseException as error:
+                failure.append(error)
+                return 1
+
+        self.rank, self.size = rank, size
+        try:
+            super().__init__("communicator_create", rank, size, native.options(host=host, timeout=timeout), gather, None)
+        except native.Error as error:
+            raise failure[0] if failure else error
+
+    def broadcast(self, array, root=0):
+        """An array of the shape and type of this one, with the values that member `root` brought."""
+        copy = native.array_of(array).copy()
+        native.call("communicator_broadcast", self, native.tensor_of(copy), root)
+        return copy
+
+    def sum(self, array):
+        """The sum over the members of arrays of f32 or f64, in the order of the ranks: the same bits everywhere."""
+        copy = native.array_of(array).copy()
+        native.call("communicator_sum", self, native.tensor_of(copy))
+        return copy
+
+    def leave(self):
+        """Waits until all members leave; then nothing can be exchanged any more."""
+        native.call("communicator_leave", self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.leave()
+        self.close()
+
+
+class AveragingSolver(native.Handle):
+    """A worker's side of averaging SGD in a group: its solver trains on its data, and the weights are averaged with those
+    of the other members, who make the same calls. The first weights are those of rank 0.
+
+    Options are those of Master; history is "keep" unless it is said, outer may be "elastic" too."""
+
+    kind = "averaging"
+
+    def __init__(
+        self,
+        solver,
+        communicator,
+        *,
+        tau=None,
+        round_seconds=None,
+        weighting=None,
+        history=None,
+        outer=None,
+        timeout=None,
+    ):
+        options = native.options(
+            tau=tau, round_seconds=round_seconds, weighting=weighting, history=history, outer=outer, timeout=timeout
+        )
+        super().__init__("averaging_create", solver, communicator, options)
+        self._solver = solver
+
+    def round(self):
+        """Trains and averages, up to the solver's max_iter; returns the round's statistics as a dict, with "done"."""
+        return native.made_json("averaging_round", self)
+
+    def weights(self):
+        info = self._solver.net.info
+        weights = np.empty(info["elements"], {"f32": "<f4", "f64": "<f8"}[info["dtype"]])
+        native.call("averaging_get_weights", self, weights.ctypes.data, weights.nbytes)
+        return weights
+
+    def snapshot(self, file):
+        """Called by all members; that of rank 0 writes."""
+        native.call("averaging_snapshot", self, native.text(str(file)))
+
+    def restore(self, file):
+        """Called by all members; that of rank 0 reads, and all goes on bit for bit."""
+        native.call("averaging_restore", self, native.text(str(file)))

@@ -6,6 +6,7 @@ import pathlib
 import pickle
 import re
 import tempfile
+import threading
 import unittest
 import weakref
 
@@ -234,6 +235,89 @@ class Rounds(unittest.TestCase):
     def test_damaged_contribution(self):
         with self.assertRaisesRegex(sparknet.DataError, "what came, byte 0"):
             sparknet.Contribution.decode(b"x" * 100, "what came")
+
+
+class Groups(unittest.TestCase):
+    def gather_among(self, size):
+        lines, everybody = [None] * size, threading.Barrier(size, timeout=60)
+
+        def all_gather_of(rank):
+            def all_gather(line):
+                lines[rank] = line
+                everybody.wait()
+                return list(lines)
+
+            return all_gather
+
+        return all_gather_of
+
+    def run_members(self, size, work):
+        """Calls work(group) on a thread for each member; what it raises is returned."""
+        of, results = self.gather_among(size), [None] * size
+
+        def run(rank):
+            try:
+                with sparknet.Communicator(rank, size, of(rank), host="127.0.0.1", timeout=60) as group:
+                    results[rank] = work(group)
+            except Exception as error:
+                results[rank] = error
+
+        threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        return results
+
+    def setUp(self):
+        try:
+            sparknet.Communicator(0, 1, lambda line: [line]).leave()
+        except sparknet.Error as error:
+            if "without Gloo" in str(error):
+                self.skipTest(str(error))
+            raise
+
+    def test_a_group_has_the_bits_of_rounds(self):
+        x, label = line_data()
+        source = sparknet.Source.from_arrays(data=x, label=label)
+        net, param = small_net(), small_solver()
+
+        def work(group):
+            solver = sparknet.Solver(param, net, threads=1, seed=5)
+            solver.set_data(source.part(group.rank, 3), shuffle=True)
+            averaging = sparknet.AveragingSolver(solver, group, tau=4, history="reset")
+            done = False
+            while not done:
+                stats = averaging.round()
+                done = stats["done"]
+            self.assertEqual((stats["workers"], solver.iteration), (3, 12))
+            self.assertEqual(group.sum(np.float64([group.rank, 1])).tolist(), [3, 3])
+            self.assertEqual(group.broadcast(np.uint8([group.rank]), 1).tolist(), [1])
+            return averaging.weights()
+
+        expected = Rounds().run_rounds(1, 0)
+        for weights in self.run_members(3, work):
+            np.testing.assert_array_equal(weights, expected)
+
+    def test_a_member_that_raises_ends_the_group(self):
+        def work(group):
+            if group.rank == 1:
+                raise KeyError("mine")
+            group.sum(np.float32([1]))
+
+        results = self.run_members(2, work)
+        self.assertIsInstance(results[1], KeyError)
+        self.assertIsInstance(results[0], sparknet.Error)
+        self.assertIn("rank 0 of 2: rank 1 is gone", str(results[0]))
+
+    def test_what_all_gather_raises_is_raised(self):
+        def all_gather(line):
+            raise KeyError("no such store")
+
+        with self.assertRaisesRegex(KeyError, "no such store"):
+            sparknet.Communicator(0, 2, all_gather)
+        with self.assertRaisesRegex(ValueError, "returned 1 lines for a group of 2"):
+            sparknet.Communicator(0, 2, lambda line: [line])
 
 
 @unittest.skipIf(pa is None, "pyarrow is not installed")
