@@ -6,7 +6,7 @@ set -euo pipefail
 exec </dev/null
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=${1:-$root/build/spark}
-"$root/scripts/setup.sh" caffe spark >&2
+"$root/scripts/setup.sh" caffe gloo spark >&2
 
 mkdir -p "$(dirname "$folder")"
 log=$folder.log

@@ -119,6 +119,7 @@ _CALLS = {
     "communicator_leave": [_handle],
     "averaging_create": [_handle, _handle, Text, _out],
     "averaging_round": [_handle, _out],
+    "averaging_info": [_handle, _out],
     "averaging_get_weights": [_handle, ctypes.c_void_p, _size],
     "averaging_snapshot": [_handle, Text],
     "averaging_restore": [_handle, Text],

@@ -66,6 +66,11 @@ def _handle_of(param, kind):
     return param._handle
 
 
+def _weights_for(info):
+    """Memory for the weights that `info` is of."""
+    return np.empty(info["elements"], {"f32": "<f4", "f64": "<f8"}[info["dtype"]])
+
+
 class Net(native.Handle):
     """A net that runs. One thread at a time uses it."""
 
@@ -133,8 +138,7 @@ class Net(native.Handle):
 
     def weights(self):
         """All weights as one array; info["params"] says what lies where."""
-        info = self.info
-        weights = np.empty(info["elements"], {"f32": "<f4", "f64": "<f8"}[info["dtype"]])
+        weights = _weights_for(self.info)
         native.call("net_get_weights", self, weights.ctypes.data, weights.nbytes)
         return weights
 
@@ -313,8 +317,7 @@ class Master(native.Handle):
         return self.info["iteration"]
 
     def weights(self):
-        info = self.info
-        weights = np.empty(info["elements"], {"f32": "<f4", "f64": "<f8"}[info["dtype"]])
+        weights = _weights_for(self.info)
         native.call("master_get_weights", self, weights.ctypes.data, weights.nbytes)
         return weights
 
@@ -406,15 +409,25 @@ class AveragingSolver(native.Handle):
             tau=tau, round_seconds=round_seconds, weighting=weighting, history=history, outer=outer, timeout=timeout
         )
         super().__init__("averaging_create", solver, communicator, options)
-        self._solver = solver
 
     def round(self):
-        """Trains and averages, up to the solver's max_iter; returns the round's statistics as a dict, with "done"."""
+        """Trains and averages, up to the solver's max_iter; returns the round's statistics as a dict."""
         return native.made_json("averaging_round", self)
 
+    @property
+    def info(self):
+        return native.made_json("averaging_info", self)
+
+    @property
+    def done(self):
+        return self.info["done"]
+
+    @property
+    def iteration(self):
+        return self.info["iteration"]
+
     def weights(self):
-        info = self._solver.net.info
-        weights = np.empty(info["elements"], {"f32": "<f4", "f64": "<f8"}[info["dtype"]])
+        weights = _weights_for(self.info)
         native.call("averaging_get_weights", self, weights.ctypes.data, weights.nbytes)
         return weights
 

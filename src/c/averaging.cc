@@ -164,15 +164,25 @@ sparknet_status sparknet_averaging_create(
 
 sparknet_status sparknet_averaging_round(sparknet_averaging* averaging, sparknet_bytes** stats) {
   return guard([&] {
-    sparknet_averaging& a = given(averaging, "averaging");
-    const RoundStats done = a.averaging.round();
+    const RoundStats done = given(averaging, "averaging").averaging.round();
     if (!stats) return;
     Json json = round_stats(done);
-    json["done"] = done.iteration >= a.solver->param().max_iter;
     json["wait"] = seconds(done.wait_time);
     json["exchange"] = seconds(done.exchange_time);
     json["apply"] = seconds(done.apply_time);
     give_json(stats, json);
+  });
+}
+
+sparknet_status sparknet_averaging_info(const sparknet_averaging* averaging, sparknet_bytes** out) {
+  return guard([&] {
+    Solver& solver = *given(averaging, "averaging").solver;
+    give_json(
+        out,
+        {{"iteration", solver.iteration()},
+         {"done", solver.iteration() >= solver.param().max_iter},
+         {"elements", solver.net().param_arena().count()},
+         {"dtype", to_string(solver.net().options().dtype)}});
   });
 }
 

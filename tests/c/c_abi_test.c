@@ -345,9 +345,11 @@ static void* run_member(void* argument) {
       text("{\"tau\": 4, \"outer\": \"diloco\", \"history\": \"reset\"}"),
       &averaging));
   for (int round = 0; round < 3; ++round) {
-    sparknet_bytes* stats = NULL;
-    OK(sparknet_averaging_round(averaging, &stats));
-    CHECK(says(stats, round == 2 ? "\"done\":true" : "\"done\":false"));
+    sparknet_bytes* bytes = NULL;
+    OK(sparknet_averaging_round(averaging, &bytes));
+    CHECK(says(bytes, "\"workers\":3"));
+    OK(sparknet_averaging_info(averaging, &bytes));
+    CHECK(says(bytes, round == 2 ? "\"done\":true" : "\"done\":false"));
     if (round == 1) {
       OK(sparknet_averaging_snapshot(averaging, text(meeting.file)));
       OK(sparknet_averaging_restore(averaging, text(meeting.file)));

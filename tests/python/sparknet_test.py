@@ -286,11 +286,9 @@ class Groups(unittest.TestCase):
             solver = sparknet.Solver(param, net, threads=1, seed=5)
             solver.set_data(source.part(group.rank, 3), shuffle=True)
             averaging = sparknet.AveragingSolver(solver, group, tau=4, history="reset")
-            done = False
-            while not done:
+            while not averaging.done:
                 stats = averaging.round()
-                done = stats["done"]
-            self.assertEqual((stats["workers"], solver.iteration), (3, 12))
+            self.assertEqual((stats["workers"], averaging.iteration), (3, 12))
             self.assertEqual(group.sum(np.float64([group.rank, 1])).tolist(), [3, 3])
             self.assertEqual(group.broadcast(np.uint8([group.rank]), 1).tolist(), [1])
             return averaging.weights()
