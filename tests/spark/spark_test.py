@@ -1,5 +1,6 @@
 """sparknet.spark on real Spark: on threads of one process, and on executors that are processes of their own."""
 
+import contextlib
 import gzip
 import os
 import pathlib
@@ -29,7 +30,7 @@ from sparknet.layers import (
     ReLULayer,
     SoftmaxWithLoss,
 )
-from sparknet.spark import SparkNetEstimator, SparkNetModel, rounds
+from sparknet.spark import SparkNetEstimator, SparkNetModel, driver, rounds
 
 warnings.filterwarnings("ignore", category=FutureWarning)
 
@@ -66,8 +67,8 @@ def small_data(rows=120, seed=0):
     return x, (np.abs(x[:, :3]).argmax(axis=1)).astype("i4")
 
 
-def solver(max_iter=30, **more):
-    return sparknet.SolverParam(base_lr=0.05, momentum=0.9, max_iter=max_iter, **more)
+def solver(max_iter=30, base_lr=0.05, **more):
+    return sparknet.SolverParam(base_lr=base_lr, momentum=0.9, max_iter=max_iter, **more)
 
 
 INPUTS = {"data": "x", "label": "label"}
@@ -79,12 +80,11 @@ def frame_of(session, partitions, rows=120):
     return session.createDataFrame(table).repartition(partitions).persist()
 
 
-def in_process(frame, net, param, workers, seed=1, **averaging):
-    """The same training without Spark: the partitions' rows in their order."""
+def solvers_of(frame, net, param, workers, seed=1):
+    """Those of the workers, on the partitions' rows in their order."""
     parts = [[] for _ in range(workers)]
-    for row in rounds.ordered(frame).withColumn("partition", F.spark_partition_id()).toLocalIterator():
+    for row in driver.ordered(frame).withColumn("partition", F.spark_partition_id()).toLocalIterator():
         parts[row["partition"]].append(row)
-    master = sparknet.Master(param, net, workers=workers, seed=seed, **averaging)
     solvers = []
     for worker, rows in enumerate(parts):
         one = sparknet.Solver(param, net, threads=1, seed=seed + (worker << 32))
@@ -92,6 +92,39 @@ def in_process(frame, net, param, workers, seed=1, **averaging):
         label = np.array([row["label"] for row in rows], "i4")
         one.set_data(sparknet.Source.from_arrays(data=data, label=label), shuffle=True, seed=seed)
         solvers.append(one)
+    return solvers
+
+
+def group_in_process(frame, net, param, workers, **averaging):
+    """What a group of threads makes of the same training."""
+    lines, everybody, weights = [None] * workers, threading.Barrier(workers, timeout=60), [None] * workers
+
+    def work(rank, one):
+        def all_gather(line):
+            lines[rank] = line
+            everybody.wait()
+            return list(lines)
+
+        with sparknet.Communicator(rank, workers, all_gather, host="127.0.0.1") as group:
+            averaged = sparknet.AveragingSolver(one, group, **averaging)
+            while not averaged.done:
+                averaged.round()
+            weights[rank] = averaged.weights()
+
+    threads = [
+        threading.Thread(target=work, args=pair) for pair in enumerate(solvers_of(frame, net, param, workers))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return weights[0]
+
+
+def in_process(frame, net, param, workers, seed=1, **averaging):
+    """The same training without Spark."""
+    master = sparknet.Master(param, net, workers=workers, seed=seed, **averaging)
+    solvers = solvers_of(frame, net, param, workers, seed)
     while not master.done:
         task = master.task()
         master.apply([one.round(task, worker) for worker, one in enumerate(solvers)])
@@ -163,8 +196,55 @@ class OnSpark:
             ).fit(frame_of(self.spark, 2))
 
 
+    def test_a_group_has_the_bits_of_threads_and_of_rounds(self):
+        frame = frame_of(self.spark, 2)
+        seen = []
+        model = self.fit(frame, mode="collective", callback=seen.append)
+        expected = group_in_process(frame, small_net(), solver(), 2, tau=5)
+        np.testing.assert_array_equal(model.weights, expected)
+        self.assertEqual([stats["iteration"] for stats in seen], [5, 10, 15, 20, 25, 30])
+        for stats in seen:
+            self.assertEqual(list(stats["phases"]), ["train", "wait", "exchange", "apply", "driver"])
+            self.assertAlmostEqual(sum(stats["phases"].values()), stats["wall"], delta=1e-6)
+        model = self.fit(frame, mode="collective", solver_state="average", outer="diloco")
+        expected = in_process(frame, small_net(), solver(), 2, tau=5, history="average", outer="diloco")
+        np.testing.assert_array_equal(model.weights, expected)
+
+    def test_what_a_member_of_a_group_refuses_is_reported(self):
+        frame = frame_of(self.spark, 2)
+        wrong = frame.withColumn("label", F.expr("if(spark_partition_id() = 1 and x[0] > 1, 7, label)"))
+        with self.assertRaisesRegex(
+            sparknet.DataError, r'worker 1 on .*: column "label": row \d+ is 7, and a label is .* from 0 to 2'
+        ):
+            self.fit(wrong, mode="collective")
+        with self.assertRaisesRegex(sparknet.Error, "finite after the round: the learning rate may be too high"):
+            self.fit(frame, solver(base_lr=1e30), mode="collective")
+
+
 class Local(OnSpark, unittest.TestCase):
     master = "local[2]"
+
+    def test_a_group_goes_on_from_its_checkpoint(self):
+        frame = frame_of(self.spark, 2)
+        with tempfile.TemporaryDirectory() as folder:
+            more = {"mode": "collective", "checkpoint_dir": folder, "checkpoint_every": 100}
+            self.fit(frame, callback=lambda stats: stats["round"] < 2, **more)
+            seen = []
+            resumed = self.fit(frame, callback=seen.append, **more)
+            self.assertEqual([stats["round"] for stats in seen], [3, 4, 5])
+            np.testing.assert_array_equal(resumed.weights, self.fit(frame, mode="collective").weights)
+            # There is nothing left to do.
+            np.testing.assert_array_equal(self.fit(frame, callback=seen.append, **more).weights, resumed.weights)
+            self.assertEqual(len(seen), 3)
+            self.assertEqual(os.listdir(folder), ["collective.snap"])
+
+    def test_what_a_callback_of_a_group_raises_ends_the_training(self):
+        def callback(stats):
+            raise KeyError("mine")
+
+        with self.assertRaisesRegex(KeyError, "mine"):
+            self.fit(frame_of(self.spark, 2), mode="collective", callback=callback)
+        self.fit(frame_of(self.spark, 2), mode="collective")  # the slots are free
 
     def test_mistakes_are_found_before_anything_runs(self):
         frame = frame_of(self.spark, 2)
@@ -179,6 +259,8 @@ class Local(OnSpark, unittest.TestCase):
         refused('no column is given for the net\'s input "label"', inputs={"data": "x"})
         refused('the net has no input "lable"', inputs={"data": "x", "lable": "label"})
         refused('mode is "round"', kind=sparknet.Error, mode="round")
+        refused('solver_state is "keep"; there are reset, average', kind=sparknet.Error, solver_state="keep")
+        refused("quorum and codec are of mode", kind=sparknet.Error, mode="collective", codec="bf16")
         text = frame.withColumn("x", F.lit("words"))
         with self.assertRaisesRegex(sparknet.DataError, "it holds string; numbers, arrays"):
             self.fit(text)
@@ -304,21 +386,27 @@ class Local(OnSpark, unittest.TestCase):
 class LocalCluster(OnSpark, unittest.TestCase):
     master = "local-cluster[2,1,1024]"
 
+    def kill_an_executor(self):
+        """The JVM and its Python workers, which would live a moment longer."""
+
+        def pids(pattern, parent):
+            found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True)
+            return [int(pid) for pid in found.stdout.split() if _is_child_of(int(pid), parent)]
+
+        executor = pids("CoarseGrainedExecutorBackend", os.getpid())[0]
+        for pid in [executor, *pids("pyspark.daemon", executor)]:
+            os.kill(pid, signal.SIGKILL)
+
     def test_an_executor_killed_in_mid_round_changes_no_bit(self):
         frame = frame_of(self.spark, 4, rows=400)
         net, param = small_net(hidden=2000), solver(max_iter=6000)
         undisturbed = self.fit(frame, param, net, tau=1500).weights
-        killed = []
+        killed, ends = [], []
 
         def kill():
             time.sleep(0.4)  # the round has begun, and lasts for seconds
-            found = subprocess.run(["pgrep", "-f", "CoarseGrainedExecutorBackend"], capture_output=True, text=True)
-            pids = [int(pid) for pid in found.stdout.split()]
-            ours = [pid for pid in pids if _is_child_of(pid, os.getpid())]
-            os.kill(ours[0], signal.SIGKILL)
-            killed.append((ours[0], time.perf_counter()))
-
-        ends = []
+            self.kill_an_executor()
+            killed.append(time.perf_counter())
 
         def after(stats):
             ends.append((time.perf_counter() - stats["wall"], time.perf_counter()))
@@ -327,16 +415,76 @@ class LocalCluster(OnSpark, unittest.TestCase):
 
         weights = self.fit(frame, param, net, tau=1500, callback=after).weights
         self.assertEqual(len(killed), 1)
-        self.assertTrue(any(begin < killed[0][1] < end for begin, end in ends[1:]), "it was killed between rounds")
+        self.assertTrue(any(begin < killed[0] < end for begin, end in ends[1:]), "it was killed between rounds")
         np.testing.assert_array_equal(weights, undisturbed)
+
+    def test_a_group_whose_executor_is_killed_goes_on_from_its_checkpoint(self):
+        frame = frame_of(self.spark, 2)
+        undisturbed = self.fit(frame, mode="collective").weights
+        seen = []
+
+        def after(stats):  # whose answer the group waits for
+            seen.append(stats["round"])
+            if stats["round"] == 3 and seen.count(3) == 1:
+                self.kill_an_executor()
+
+        with tempfile.TemporaryDirectory() as folder:
+            more = {"checkpoint_dir": folder, "checkpoint_every": 2}
+            weights = self.fit(frame, mode="collective", callback=after, **more).weights
+        self.assertEqual(seen, [0, 1, 2, 3, 2, 3, 4, 5])
+        np.testing.assert_array_equal(weights, undisturbed)
+        # Without a checkpoint from the beginning.
+        seen.clear()
+        np.testing.assert_array_equal(self.fit(frame, mode="collective", callback=after).weights, undisturbed)
+        self.assertEqual(seen, [0, 1, 2, 3, 0, 1, 2, 3, 4, 5])
+
+    def failures(self):
+        """How many tasks failed in the last stage with failures, and which attempt of that it was."""
+        tracker = self.spark.sparkContext.statusTracker()
+        stages = [stage for job in tracker.getJobIdsForGroup(None) for stage in tracker.getJobInfo(job).stageIds]
+        infos = [tracker.getStageInfo(stage) for stage in stages]
+        last = max((info for info in infos if info and info.numFailedTasks), key=lambda info: info.stageId)
+        return last.numFailedTasks, last.currentAttemptId
+
+    def test_tasks_that_fail_are_tried_again_and_then_reported(self):
+        frame = frame_of(self.spark, 2)
+        for mode in ("rounds", "collective"):
+            with self.subTest(mode=mode), tempfile.TemporaryDirectory() as folder:
+                fragile = frame.withColumn("label", failing(folder, times=1)(F.spark_partition_id(), "label"))
+                np.testing.assert_array_equal(self.fit(fragile, mode=mode).weights, self.fit(frame, mode=mode).weights)
+                self.assertEqual(len(os.listdir(folder)), 1)
+            with self.subTest(mode=mode), tempfile.TemporaryDirectory() as folder:
+                fragile = frame.withColumn("label", failing(folder, times=100)(F.spark_partition_id(), "label"))
+                with self.assertRaisesRegex(Exception, "the disk is full"):
+                    self.fit(fragile, mode=mode)
+                self.assertEqual(len(os.listdir(folder)), 4)
+            with self.subTest(mode=mode):
+                wrong = frame.withColumn("label", F.expr("if(spark_partition_id() = 1 and x[0] > 1, 7, label)"))
+                with self.assertRaisesRegex(sparknet.DataError, 'worker 1 on .*: column "label": row .* is 7'):
+                    self.fit(wrong, mode=mode)
+                tasks, attempt = self.failures()
+                self.assertEqual(tasks if mode == "rounds" else attempt + 1, 4)
+
+
+def failing(folder, times):
+    """A label's function that fails in partition 1 so many times, each of which leaves a file in the folder."""
+
+    def fail(partition, label):
+        if partition == 1 and len(os.listdir(folder)) < times:
+            with open(os.path.join(folder, str(time.time_ns())), "w", encoding="utf-8"):
+                raise OSError("the disk is full")
+        return label
+
+    return F.udf(fail, "int")
 
 
 def _is_child_of(pid, parent):
-    while pid > 1:
-        if pid == parent:
-            return True
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stream:
-            pid = int(stream.read().rsplit(")", 1)[1].split()[1])
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while pid > 1:
+            if pid == parent:
+                return True
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as stream:
+                pid = int(stream.read().rsplit(")", 1)[1].split()[1])
     return False
 
 

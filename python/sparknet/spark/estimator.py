@@ -13,7 +13,7 @@ from pyspark.sql.types import ArrayType, DoubleType, FloatType, StructField, Str
 
 import sparknet
 
-from . import rounds
+from . import collective, rounds
 from .columns import select, transforms_of
 from .worker import reported
 
@@ -38,9 +38,13 @@ class SparkNetEstimator(Estimator):
     num_workers     None: as many as the frame has partitions
     outer           "average", "diloco", or a dict such as {"type": "slowmo", "momentum": 0.5}
     weighting       "examples" (or "samples"), "steps" or "uniform"
-    solver_state    what becomes of the momentum at the end of a round: "reset", or "average"
-    quorum          how many workers must count (one whose weights are not finite does not); None: all
-    codec           how contributions travel: "exact", "bf16" or "int8"
+    mode            "rounds", a job of tasks that keep nothing for each round; or "collective", one barrier stage whose
+                    workers keep their data and solvers and talk over TCP
+    solver_state    what becomes of the momentum at the end of a round: "reset", "average", or "keep" (collective alone);
+                    None: "reset", and "keep" in collective mode
+    quorum          rounds: how many workers must count (one whose weights are not finite does not); None: all
+    codec           rounds: how contributions travel: "exact", "bf16" or "int8"
+    timeout         collective: the seconds after which a worker that does not come to the end of a round is lost
     checkpoint_dir  a folder on the driver for a snapshot every `checkpoint_every` rounds; fit goes on from one
     callback        called after each round with its statistics (a dict); False ends the training
     outputs         see SparkNetModel
@@ -58,9 +62,10 @@ class SparkNetEstimator(Estimator):
         mode="rounds",
         outer="average",
         weighting="examples",
-        solver_state="reset",
+        solver_state=None,
         quorum=None,
         codec="exact",
+        timeout=600,
         shuffle=True,
         seed=1,
         checkpoint_dir=None,
@@ -69,38 +74,42 @@ class SparkNetEstimator(Estimator):
         outputs=None,
     ):
         super().__init__()
-        _one_of("mode", mode, ("rounds", "collective"))
-        if mode == "collective":
-            raise NotImplementedError('mode="collective" is not there yet; mode="rounds" trains on any cluster')
+        is_group = _one_of("mode", mode, ("rounds", "collective")) == "collective"
+        if is_group and (codec != "exact" or quorum is not None):
+            raise sparknet.Error('quorum and codec are of mode="rounds": a group needs all and sends weights as they are')
+        states = ("reset", "average", "keep") if is_group else ("reset", "average")
         self.net, self.solver, self.inputs, self.outputs = net, solver, dict(inputs), outputs
         self.num_workers, self.seed, self.shuffle = num_workers, seed, shuffle
-        self.codec = _one_of("codec", codec, ("exact", "bf16", "int8"))
+        self.mode, self.codec, self.timeout = mode, _one_of("codec", codec, ("exact", "bf16", "int8")), timeout
         self.checkpoint_dir, self.checkpoint_every, self.callback = checkpoint_dir, checkpoint_every, callback
         self.averaging = {
             "tau": tau,
             "round_seconds": round_seconds,
             "outer": outer,
             "weighting": _SPREADS[_one_of("weighting", weighting, _SPREADS)],
-            "history": _one_of("solver_state", solver_state, ("reset", "average")),
-            "quorum": quorum,
+            "history": _one_of("solver_state", solver_state or ("keep" if is_group else "reset"), states),
         }
+        self.quorum = quorum
 
     def _fit(self, dataset):
         columns, specs = select(dataset, self.net, self.inputs, "train")
         frame = dataset.select(*columns)
         if self.num_workers is not None and frame.rdd.getNumPartitions() != self.num_workers:
             frame = frame.repartition(self.num_workers)
-        weights = rounds.train(
+        train, more = rounds.train, {"codec": self.codec, "quorum": self.quorum}
+        if self.mode == "collective":
+            train, more = collective.train, {"timeout": self.timeout}
+        weights = train(
             frame,
             self.net,
             self.solver,
             specs,
             {"shuffle": self.shuffle, "seed": self.seed, "transforms": transforms_of(self.inputs)},
             seed=self.seed,
-            codec=self.codec,
             checkpoint_dir=self.checkpoint_dir,
             checkpoint_every=self.checkpoint_every,
             callback=self.callback,
+            **more,
             **self.averaging,
         )
         return SparkNetModel(self.net, weights, self.inputs, self.outputs)

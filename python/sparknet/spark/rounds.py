@@ -1,7 +1,6 @@
 """Rounds mode: one Spark job for each round of averaging SGD, of tasks that keep nothing and may run again."""
 
 import contextlib
-import logging
 import math
 import os
 import pickle
@@ -12,13 +11,11 @@ import pyarrow as pa
 from py4j.protocol import Py4JJavaError
 from pyspark import StorageLevel, TaskContext
 from pyspark.errors import PySparkException
-from pyspark.sql import functions as F
 
 import sparknet
 
 from . import worker as executor
-
-log = logging.getLogger("sparknet.spark")
+from .driver import library_errors, log, log_round, ordered
 
 _SLICE_BYTES = 8 << 20
 _ATTEMPTS = 4
@@ -30,7 +27,8 @@ def _fill(job):
     def fill(batches):
         worker = TaskContext.get().partitionId()
         with executor.reported(worker):
-            path, rows, checksum = executor.keep_partition(job, worker, batches)
+            path, rows = executor.keep_partition(executor.folder_of(job), worker, batches)
+            checksum = executor.checksum_of(path)
         yield pa.RecordBatch.from_pydict(
             {
                 "worker": pa.array([worker], pa.int32()),
@@ -58,24 +56,6 @@ def _forget(job):
             executor.forget(job, row["path"])
 
     return forget
-
-
-@contextlib.contextmanager
-def _library_errors():
-    """What a task reported is raised in the library's words instead of a Java stack trace."""
-    try:
-        yield
-    except (Py4JJavaError, PySparkException) as failure:
-        error = executor.error_of(failure)
-        if error is None:
-            raise
-        raise error from None
-
-
-def ordered(frame):
-    """The frame with the rows of each partition in an order that depends on nothing but them. What came through a shuffle
-    has another order when it is computed again, and an executor that is lost would change the result."""
-    return frame.sortWithinPartitions(F.xxhash64(*frame.columns))
 
 
 def keeping(frame, id):
@@ -108,10 +88,15 @@ class Rounds:
     def __enter__(self):
         self._anchor.persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            with _library_errors():
+            with library_errors():
                 self._check_kept(row.asDict() for row in self._anchor.collect())
         except BaseException:
-            self.__exit__()
+            self._anchor.unpersist()
+            # To ask the anchor where its files are would compute again what has just failed. Spark removes what these
+            # tasks, which run anywhere, do not find.
+            with contextlib.suppress(Py4JJavaError, PySparkException):
+                tasks = 4 * self._context.defaultParallelism
+                self._context.parallelize(range(tasks), tasks).foreach(executor.remove_folder_of(self._job.id))
             raise
         return self
 
@@ -124,10 +109,7 @@ class Rounds:
         """Refuses partitions that Spark computed again, with another result."""
         for row in rows:
             if row["rows"] == 0:
-                raise sparknet.DataError(
-                    f"partition {row['worker']} of {self._workers} is empty, and each is a worker's; take fewer "
-                    "workers, or repartition the frame"
-                )
+                raise executor.empty(row["worker"], self._workers)
             known = self._kept.setdefault(row["worker"], (row["rows"], row["checksum"]))
             if known != (row["rows"], row["checksum"]):
                 raise sparknet.DataError(
@@ -168,14 +150,7 @@ class Rounds:
         phases["spark"] = max(0.0, job - broadcast - sum(slowest[p] for p in ("set", "train", "encode")) - merge)
         phases["apply"] = end - job
         stats["phases"], stats["wall"] = phases, end - start
-        log.info(
-            "round %d: iteration %d, loss %s, %.3f s = %s",
-            stats["round"],
-            stats["iteration"],
-            "none" if stats["loss"] is None else f"{stats['loss']:.4f}",
-            end - start,
-            " + ".join(f"{name} {seconds:.3f}" for name, seconds in phases.items()),
-        )
+        log_round(stats)
         return stats
 
     def _collect(self, task):
@@ -188,7 +163,7 @@ class Rounds:
             .mapPartitions(executor.merge_slices)
         )
         joiner, times, missing, merge = sparknet.Joiner(), [], [], 0.0
-        with _library_errors():
+        with library_errors():
             for data, more, lost, seconds in merged.toLocalIterator(prefetchPartitions=slices > 1):
                 times += more
                 missing += lost

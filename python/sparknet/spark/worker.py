@@ -4,6 +4,7 @@ import collections
 import contextlib
 import json
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -51,15 +52,39 @@ def error_of(failure):
     return kind(f"worker {report['worker']} on {report['host']}: {report['message']}")
 
 
-def _folder(job):
+def empty(worker, workers):
+    return sparknet.DataError(
+        f"partition {worker} of {workers} is empty, and each is a worker's; take fewer workers, or repartition the frame"
+    )
+
+
+def _local_folder():
     """Of this executor's own: Spark removes it with the executor."""
-    base = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or tempfile.gettempdir()
-    folder = os.path.join(base, f"sparknet-{job}")
+    return os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or tempfile.gettempdir()
+
+
+def _path_of(job):
+    return os.path.join(_local_folder(), f"sparknet-{job}")
+
+
+def folder_of(job):
+    """Of all tasks of a job in this executor."""
+    folder = _path_of(job)
     os.makedirs(folder, exist_ok=True)
     return folder
 
 
-def _checksum(path):
+def remove_folder_of(job):
+    """A task that removes it, where it is."""
+    return lambda _: shutil.rmtree(_path_of(job), ignore_errors=True)
+
+
+def own_folder():
+    """Of this task alone, which is gone with it: a context manager."""
+    return tempfile.TemporaryDirectory(prefix="sparknet-", dir=_local_folder())
+
+
+def checksum_of(path):
     checksum = 0
     with open(path, "rb") as stream:
         while chunk := stream.read(1 << 20):
@@ -67,9 +92,9 @@ def _checksum(path):
     return checksum
 
 
-def keep_partition(job, worker, batches):
-    """Writes a partition's record batches to a file that is whole or not there: its path, rows and checksum."""
-    path = os.path.join(_folder(job), f"{worker}.arrow")
+def keep_partition(folder, worker, batches):
+    """Writes a partition's record batches to a file that is whole or not there: its path and how many rows it has."""
+    path = os.path.join(folder, f"{worker}.arrow")
     rows = 0
     making = f"{path}.{os.getpid()}"
     try:
@@ -84,19 +109,18 @@ def keep_partition(job, worker, batches):
                 writer.close()
             stream.flush()
             os.fsync(stream.fileno())
-        checksum = _checksum(making)
         os.replace(making, path)
     finally:
         if os.path.exists(making):
             os.remove(making)
-    return path, rows, checksum
+    return path, rows
 
 
 class Missing(Exception):
     """A partition's file is not where this task runs."""
 
 
-def _map_partition(path):
+def map_partition(path):
     try:
         return pa.ipc.open_file(pa.memory_map(path)).read_all()
     except FileNotFoundError:
@@ -116,7 +140,7 @@ def _solver_for(job, worker, path, cpus):
             _solvers.move_to_end(key)
             return _solvers[key]
         del _solvers[key]
-    table = _map_partition(path)
+    table = map_partition(path)
     # Weights, gradients and history.
     most = max(1, _SOLVER_BYTES // max(1, 12 * job.elements))
     for other in [k for k in _solvers if k[0] != job.id]:
