@@ -54,7 +54,8 @@ def main():
         inputs={"data": {"column": "image", "mean_values": [125.3, 123.0, 113.9]}, "label": "label"},
         outputs={"ip2": {"column": "prediction", "argmax": True}},
         tau=given.tau,
-        solver_state="average",
+        mode=given.mode,
+        solver_state=given.solver_state,
         callback=options.show,
     ).fit(train.repartition(given.workers).persist())
     scored = model.transform(test)

@@ -24,6 +24,7 @@ def main():
         inputs={"data": {"column": "image", "scale": 1 / 256}, "label": "label"},
         outputs={"relu1": "hidden"},
         tau=given.tau,
+        mode=given.mode,
         callback=options.show,
     ).fit(train)
 

@@ -35,7 +35,8 @@ def main():
         inputs={"data": {"column": "image", "scale": 1 / 256}, "label": "label"},
         outputs={"ip2": {"column": "prediction", "argmax": True}},
         tau=given.tau,
-        solver_state="average",
+        mode=given.mode,
+        solver_state=given.solver_state,
         callback=options.show,
     ).fit(train.repartition(given.workers).persist())
     scored = model.transform(test)

@@ -15,7 +15,14 @@ def parse(description, iterations, tau):
     parser.add_argument("--data", help="the folder of the data set")
     parser.add_argument("--iterations", type=int, default=iterations, help="of each worker (default: %(default)s)")
     parser.add_argument("--tau", type=int, default=tau, help="iterations of a round (default: %(default)s)")
+    parser.add_argument(
+        "--mode",
+        choices=["rounds", "collective"],
+        default="rounds",
+        help="rounds, jobs of tasks that keep nothing; collective, one group that keeps its momentum (%(default)s)",
+    )
     options = parser.parse_args()
+    options.solver_state = "average" if options.mode == "rounds" else "keep"
     if options.workers < 1:
         parser.error("there is one worker at least")
     return options

@@ -87,6 +87,7 @@ def main():
                 outputs={"ip2": {"column": "prediction", "argmax": True}},
                 num_workers=given.workers,
                 tau=given.tau,
+                mode=given.mode,
                 callback=options.show,
             ),
         ]

@@ -274,8 +274,8 @@ SPARKNET_C_API void sparknet_communicator_free(sparknet_communicator* communicat
    first the last member may come to the end of a round (600; 0: as long as it takes). */
 SPARKNET_C_API sparknet_status sparknet_averaging_create(
     sparknet_solver* solver, sparknet_communicator* communicator, sparknet_text options, sparknet_averaging** out);
-/* One round: trains, averages, up to max_iter. `stats` (or NULL) are those of sparknet_master_apply, and beside "seconds"
-   of training those of "wait", "exchange" and "apply". */
+/* One round: trains, averages, up to max_iter. `stats` (or NULL) are those of sparknet_master_apply, and beside
+   "seconds" of training those of "wait", "exchange" and "apply". */
 SPARKNET_C_API sparknet_status sparknet_averaging_round(sparknet_averaging* averaging, sparknet_bytes** stats);
 /* As JSON: {"iteration", "done", "elements", "dtype"}. */
 SPARKNET_C_API sparknet_status sparknet_averaging_info(const sparknet_averaging* averaging, sparknet_bytes** out);

@@ -91,15 +91,20 @@ class CpuBackend final : public Backend {
   int threads() const override { return engine_.team.size(); }
   const char* description() const override { return description_.c_str(); }
 
+  /// From calloc, whose pages of a large block take up no memory until they are written: the gradients of a net that
+  /// only gives its weights away never are. Where the block began is written before what is given.
   void* allocate(std::size_t bytes) override {
     constexpr std::size_t kAlignment = 64;
-    if (bytes > static_cast<std::size_t>(-1) - kAlignment) throw std::bad_alloc();
-    const std::size_t rounded = std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
-    void* const memory = std::aligned_alloc(kAlignment, rounded);
-    if (!memory) throw std::bad_alloc();
-    return std::memset(memory, 0, rounded);
+    static_assert(alignof(std::max_align_t) >= sizeof(void*));
+    if (bytes > static_cast<std::size_t>(-1) - 2 * kAlignment) throw std::bad_alloc();
+    void* const block = std::calloc((bytes + 2 * kAlignment - 1) / kAlignment, kAlignment);
+    if (!block) throw std::bad_alloc();
+    const auto begin = reinterpret_cast<std::uintptr_t>(block);
+    void** const memory = reinterpret_cast<void**>((begin + kAlignment) / kAlignment * kAlignment);
+    memory[-1] = block;
+    return memory;
   }
-  void release(void* memory) noexcept override { std::free(memory); }
+  void release(void* memory) noexcept override { std::free(static_cast<void**>(memory)[-1]); }
 
   std::unique_ptr<Linear> convolution(DType dtype, const ConvolutionShape& shape, Activation activation) override {
     return make_convolution(engine_, dtype, shape, activation);

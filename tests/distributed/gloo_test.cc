@@ -8,7 +8,7 @@
 #include <fstream>
 #include <thread>
 
-#include "sparknet/error.h"
+#include "sparknet/sparknet.h"
 #include "tests/distributed/processes.h"
 
 using namespace sparknet;
@@ -59,24 +59,74 @@ TEST_CASE("what keeps members from finding each other is said") {
       Error);
 }
 
-TEST_CASE("members that are threads, one of which gives up") {
+/// Tells the members that are threads each other's lines.
+AllGather all_gather_among(Communicator& threads) {
+  return [&threads](const std::string& mine) {
+    std::vector<std::string> lines;
+    Tensor text(Shape{4096}, DType::U8);
+    for (int root = 0; root < threads.size(); ++root) {
+      if (root == threads.rank()) std::copy_n(mine.c_str(), mine.size() + 1, reinterpret_cast<char*>(text.raw()));
+      threads.broadcast(text, root);
+      lines.emplace_back(reinterpret_cast<const char*>(text.raw()));
+    }
+    return lines;
+  };
+}
+
+TEST_CASE("a member that gives up is gone, and one that has left exchanges nothing") {
   run_on_threads(2, [](Communicator& threads) {
-    std::vector<std::string> lines(2);
-    const auto all_gather = [&](const std::string& mine) {
-      Tensor text(Shape{4096}, DType::U8);
-      for (int root = 0; root < 2; ++root) {
-        if (root == threads.rank()) std::copy_n(mine.c_str(), mine.size() + 1, reinterpret_cast<char*>(text.raw()));
-        threads.broadcast(text, root);
-        lines[static_cast<std::size_t>(root)] = reinterpret_cast<const char*>(text.raw());
-      }
-      return lines;
-    };
-    const auto group = gloo_communicator(threads.rank(), 2, all_gather, {.host = "127.0.0.1"});
+    const auto group = gloo_communicator(threads.rank(), 2, all_gather_among(threads), {.host = "127.0.0.1"});
     Tensor values(Shape{3});
     values.fill(threads.rank() + 1);
     group->all_reduce_sum(values);
     CHECK(values.get<float>(2) == 3);
     if (threads.rank() == 1) return group->abandon();
     CHECK_THROWS_WITH_AS(group->all_reduce_sum(values), doctest::Contains("rank 0 of 2: rank 1 is gone: "), Error);
+  });
+  run_on_threads(2, [](Communicator& threads) {
+    const auto group = gloo_communicator(threads.rank(), 2, all_gather_among(threads), {.host = "127.0.0.1"});
+    group->leave();
+    group->leave();
+    Tensor values(Shape{3});
+    const std::string text = "rank " + std::to_string(threads.rank()) + " of 2: this member has left its group";
+    CHECK_THROWS_WITH_AS(group->all_reduce_sum(values), text.c_str(), Error);
+  });
+}
+
+// snippet: gloo
+WeightCollection train_as_member(
+    int rank, int size, const AllGather& all_gather, const NetParam& net, SourcePtr source) {
+  const SolverParam param{.base_lr = 0.01, .momentum = 0.9, .max_iter = 200};
+  // all_gather: gets this member's line, returns those of all, by files, a key-value store, whatever there is.
+  const auto group = gloo_communicator(rank, size, all_gather, {.host = "127.0.0.1"});
+  AveragingSolver solver(param, net, *group, {.round = {.max_steps = 10}}, {.threads = 1});
+  solver.solve(source);
+  return solver.weights();
+}
+// end
+
+TEST_CASE("training over Gloo has the bits of threads") {
+  const NetParam net(
+      "lines",
+      RDDLayer{"data", {4, 3}},
+      RDDLayer{"label", {4}},
+      InnerProductLayer{"ip", {"data"}, {.num_output = 2}},
+      SoftmaxWithLoss{"loss", {"ip", "label"}});
+  Tensor data(Shape{64, 3}), label(Shape{64}, DType::I32);
+  for (Dim i = 0; i < 64; ++i) {
+    for (Dim j = 0; j < 3; ++j) data.set<float>(static_cast<float>((i * 7 + j * 5) % 11), i, j);
+    label.set<std::int32_t>(static_cast<std::int32_t>(i % 2), i);
+  }
+  const SourcePtr source = from_tensors({{"data", data}, {"label", label}});
+  run_on_threads(3, [&](Communicator& threads) {
+    const WeightCollection over_gloo = train_as_member(threads.rank(), 3, all_gather_among(threads), net, source);
+    AveragingSolver solver(
+        {.base_lr = 0.01, .momentum = 0.9, .max_iter = 200},
+        net,
+        threads,
+        {.round = {.max_steps = 10}},
+        {.threads = 1});
+    solver.solve(source);
+    CHECK(over_gloo.arena() == solver.weights().arena());
   });
 }

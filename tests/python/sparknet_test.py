@@ -344,6 +344,38 @@ class Arrow(unittest.TestCase):
             weights.append(solver.net.weights())
         np.testing.assert_array_equal(*weights)
 
+    def test_u8_images_are_read_where_arrow_has_them(self):
+        def held():
+            with open("/proc/self/status", encoding="utf-8") as status:
+                return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+
+        rows, pixels = 20000, 784
+        images = np.random.default_rng(1).integers(0, 255, (rows, pixels)).astype("u1")
+        labels = pa.array(np.arange(rows, dtype="i4") % 10)
+        columns = [{"name": "data", "column": "image", "shape": [1, 28, 28]}, {"name": "label", "classes": 10}]
+        copied = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for kind in ("u1", "i8"):  # the second type is converted as it is read, and not before
+                flat = pa.array(images.astype(kind).ravel())
+                table = pa.table({"image": pa.FixedSizeListArray.from_arrays(flat, pixels), "label": labels})
+                path = os.path.join(folder, kind)
+                with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                    writer.write_table(table)
+                mapped = pa.ipc.open_file(pa.memory_map(path)).read_all()
+                before = held()
+                source = sparknet.Source.from_arrow(mapped, columns)
+                made = held() - before
+                net = sparknet.Net(lenet(), "train", threads=1)
+                net.forward(data=images[:64].reshape(64, 1, 28, 28), label=np.zeros((64, 1), "i4"))
+                before = held()
+                net.set_data(source, shuffle=True, transforms={"data": {"scale": 1 / 256}})
+                for _ in range(40):
+                    net.forward()
+                copied[kind] = made, held() - before
+        for made, fed in copied.values():
+            self.assertLess(made, 1e6)  # of 16 and 125 MB of images
+            self.assertLess(fed, 4e6)
+
     def test_values_that_cannot_be_name_column_and_row(self):
         table = self.table()
         for change, words in (
