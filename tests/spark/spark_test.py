@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 import pyarrow as pa
-from pyspark.ml import Pipeline
+from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -355,6 +355,37 @@ class Local(OnSpark, unittest.TestCase):
             self.assertEqual([stats["round"] for stats in seen], [3, 4, 5])
             np.testing.assert_array_equal(resumed.weights, self.fit(frame).weights)
 
+    def test_pipelines_are_saved_and_loaded(self):
+        x, label = small_data()
+        table = {f"x{i}": pa.array(x[:, i]) for i in range(6)}
+        frame = self.spark.createDataFrame(pa.table({**table, "label": pa.array(label)})).coalesce(1)
+        vectors = VectorAssembler(inputCols=[f"x{i}" for i in range(6)], outputCol="x")
+        options = {"tau": 5, "weighting": "steps", "outputs": {"ip2": "scores"}, "seed": np.int64(3)}
+        estimator = SparkNetEstimator(net=small_net(), solver=solver(), inputs=INPUTS, **options)
+        pipeline = Pipeline(stages=[vectors, estimator])
+        with tempfile.TemporaryDirectory() as folder:
+            pipeline.save(f"file:{folder}/pipeline")
+            again = Pipeline.load(f"{folder}/pipeline")
+            model, from_loaded = pipeline.fit(frame), again.fit(frame)
+            np.testing.assert_array_equal(model.stages[1].weights, from_loaded.stages[1].weights)
+            model.save(f"{folder}/model")
+            loaded = PipelineModel.load(f"{folder}/model")
+            self.assertEqual(loaded.stages[1].uid, model.stages[1].uid)
+            self.assertEqual(loaded.transform(frame).collect(), model.transform(frame).collect())
+            # A file system that is none of this machine's, as far as anybody can see.
+            hadoop = self.spark.sparkContext._jsc.hadoopConfiguration()
+            hadoop.set("fs.viewfs.mounttable.there.link./store", f"file:{folder}")
+            model.save("viewfs://there/store/far")
+            far = PipelineModel.load("viewfs://there/store/far")
+            np.testing.assert_array_equal(far.stages[1].weights, model.stages[1].weights)
+            with self.assertRaisesRegex(sparknet.Error, "is there already"):
+                model.stages[1].save("viewfs://there/store/far")
+            self.assertEqual(sorted(os.listdir(folder)), ["far", "model", "pipeline"])
+            estimator = SparkNetEstimator(net=small_net(), solver=solver(), inputs=INPUTS, callback=print)
+            with self.assertRaisesRegex(sparknet.Error, "callback: a function cannot be saved"):
+                estimator.save(f"{folder}/estimator")
+            self.assertFalse(os.path.exists(f"{folder}/estimator"))
+
     def test_model_in_a_pipeline_saved_and_loaded(self):
         frame = frame_of(self.spark, 2)
         outputs = {"ip2": "scores", "relu1": "hidden"}
@@ -373,12 +404,15 @@ class Local(OnSpark, unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "model")
             model.save(path)
-            self.assertEqual(sorted(os.listdir(path)), ["model.json", "net.prototxt", "weights.caffemodel"])
+            files = ["metadata", "model.json", "net.prototxt", "weights.caffemodel"]
+            self.assertEqual(sorted(os.listdir(path)), files)
             again = SparkNetModel.load(path)
             np.testing.assert_array_equal(again.weights, model.weights)
             self.assertEqual(again.transform(frame).orderBy("x").first(), model.transform(frame).orderBy("x").first())
             with self.assertRaisesRegex(sparknet.Error, "is there already"):
                 model.save(path)
+            model.write().overwrite().save(path)
+            self.assertEqual(os.listdir(folder), ["model"])
         with self.assertRaisesRegex(sparknet.Error, 'the net has no blob "prob"'):
             SparkNetModel(small_net(), model.weights, INPUTS, {"prob": "p"}).transform(frame)
 

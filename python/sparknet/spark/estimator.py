@@ -2,12 +2,10 @@
 
 import json
 import os
-import shutil
-import uuid
 
 import numpy as np
 import pyarrow as pa
-from pyspark import TaskContext
+from pyspark import TaskContext, keyword_only
 from pyspark.ml import Estimator, Model
 from pyspark.sql.types import ArrayType, DoubleType, FloatType, StructField, StructType
 
@@ -15,6 +13,7 @@ import sparknet
 
 from . import collective, rounds
 from .columns import select, transforms_of
+from .files import Saved, read_text, to_json, write_text
 from .worker import reported
 
 _SPREADS = {"examples": "examples", "samples": "examples", "steps": "steps", "uniform": "uniform"}
@@ -26,7 +25,7 @@ def _one_of(name, value, choices):
     return value
 
 
-class SparkNetEstimator(Estimator):
+class SparkNetEstimator(Saved, Estimator):
     """Trains a net on the partitions of a DataFrame: each worker runs `tau` iterations on its own partition (or until
     `round_seconds`), the weights are averaged, and so on to the solver's max_iter. Moritz, Nishihara, Stoica, Jordan
     2015.
@@ -50,6 +49,7 @@ class SparkNetEstimator(Estimator):
     outputs         see SparkNetModel
     """
 
+    @keyword_only
     def __init__(
         self,
         *,
@@ -74,6 +74,7 @@ class SparkNetEstimator(Estimator):
         outputs=None,
     ):
         super().__init__()
+        self._given = self._input_kwargs
         is_group = _one_of("mode", mode, ("rounds", "collective")) == "collective"
         if is_group and (codec != "exact" or quorum is not None):
             raise sparknet.Error('quorum and codec are of mode="rounds": a group needs all and sends weights as they are')
@@ -90,6 +91,21 @@ class SparkNetEstimator(Estimator):
             "history": _one_of("solver_state", solver_state or ("keep" if is_group else "reset"), states),
         }
         self.quorum = quorum
+
+    def _save_files(self, folder):
+        given = dict(self._given)
+        net, solver = given.pop("net"), given.pop("solver")
+        if given.pop("callback", None) is not None:
+            raise sparknet.Error("callback: a function cannot be saved; save an estimator without one")
+        write_text(os.path.join(folder, "net.prototxt"), net.to_prototxt())
+        write_text(os.path.join(folder, "solver.prototxt"), solver.to_prototxt())
+        write_text(os.path.join(folder, "estimator.json"), to_json(given))
+
+    @classmethod
+    def _load_files(cls, folder):
+        net = sparknet.NetParam.read(os.path.join(folder, "net.prototxt"))
+        solver = sparknet.SolverParam.from_prototxt(read_text(folder, "solver.prototxt"), "solver.prototxt")
+        return cls(net=net, solver=solver, **json.loads(read_text(folder, "estimator.json")))
 
     def _fit(self, dataset):
         columns, specs = select(dataset, self.net, self.inputs, "train")
@@ -137,12 +153,13 @@ def _output_columns(net, outputs):
     return columns
 
 
-class SparkNetModel(Model):
+class SparkNetModel(Saved, Model):
     """A trained net, which adds blobs as columns: transform(frame).
 
     `outputs` names them: {"prob": "probability"} makes of each row's part of the blob an array<float> (or a float where
     it has one element), {"ip2": {"column": "prediction", "argmax": True}} the number of its largest element, a double.
-    None: the net's outputs, but for losses. The net runs in its test phase; labels that the frame lacks are taken as 0.
+    None: the net's outputs, but for losses. save(path) writes net.prototxt, weights.caffemodel and model.json into a new
+    folder of any file system of Spark's; SparkNetModel.load(path) reads them. The net runs in its test phase; labels that the frame lacks are taken as 0.
     """
 
     def __init__(self, net, weights, inputs, outputs=None):
@@ -186,35 +203,19 @@ class SparkNetModel(Model):
 
         return wanted.mapInArrow(run, schema)
 
-    def save(self, path):
-        """Writes net.prototxt, weights.caffemodel and model.json into a new folder, which is whole or not there."""
-        if os.path.exists(path):
-            raise sparknet.Error(f"{path} is there already")
-        making = f"{os.path.normpath(path)}.{uuid.uuid4().hex[:8]}"
-        os.makedirs(making)
-        try:
-            net = sparknet.Net(self.net, "train", threads=1)
-            net.set_weights(self.weights)
-            net.save(os.path.join(making, "weights.caffemodel"))
-            for name, text in (
-                ("net.prototxt", self.net.to_prototxt()),
-                ("model.json", json.dumps({"inputs": self.inputs, "outputs": self.outputs}, indent=1)),
-            ):
-                with open(os.path.join(making, name), "w", encoding="utf-8") as stream:
-                    stream.write(text)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-            os.rename(making, path)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+    def _save_files(self, folder):
+        net = sparknet.Net(self.net, "train", threads=1)
+        net.set_weights(self.weights)
+        net.save(os.path.join(folder, "weights.caffemodel"))
+        write_text(os.path.join(folder, "net.prototxt"), self.net.to_prototxt())
+        write_text(os.path.join(folder, "model.json"), to_json({"inputs": self.inputs, "outputs": self.outputs}))
 
     @classmethod
-    def load(cls, path):
-        param = sparknet.NetParam.read(os.path.join(path, "net.prototxt"))
+    def _load_files(cls, folder):
+        param = sparknet.NetParam.read(os.path.join(folder, "net.prototxt"))
         net = sparknet.Net(param, "train", threads=1)
-        net.load(os.path.join(path, "weights.caffemodel"))
-        with open(os.path.join(path, "model.json"), encoding="utf-8") as stream:
-            more = json.load(stream)
+        net.load(os.path.join(folder, "weights.caffemodel"))
+        more = json.loads(read_text(folder, "model.json"))
         return cls(param, net.weights(), more["inputs"], more["outputs"])
 
 
