@@ -7,7 +7,6 @@
 #include <cstring>
 #include <limits>
 #include <string_view>
-#include <tuple>
 
 #include "sparknet/error.h"
 #include "src/distributed/codec.h"
@@ -30,6 +29,10 @@ constexpr Dim max_elements = Dim{1} << 40;
 
 bool is_identity(const Contribution& contribution) {
   return contribution.states.empty();
+}
+/// A slice of the identity is that of slices of its number alone.
+bool goes_with_all(const Contribution& contribution) {
+  return is_identity(contribution) && contribution.slices == 1;
 }
 
 /// The first element of a slice. Codec::Int8 rounds by blocks, which no slice may cut.
@@ -121,6 +124,9 @@ void check_kind(const Contribution& into, const Contribution& other) {
         "a contribution of {} cannot be merged into one of {}",
         to_string(other.carries),
         to_string(into.carries)));
+}
+
+void check_slice(const Contribution& into, const Contribution& other) {
   if (other.slice != into.slice || other.slices != into.slices)
     throw Error(fmt::format(
         "slice {} of {} of a contribution cannot be merged into slice {} of {}",
@@ -153,8 +159,8 @@ std::int64_t total(std::int64_t a, std::int64_t b) {
   return sum;
 }
 
-/// The sum of one or more contributions, checked each for itself, in the order of their first workers. It is written to
-/// `memory`, which holds the sums of one of those that have any.
+/// The sum of one or more contributions of the same slice, checked each for itself, in the order of their first
+/// workers. It is written to `memory`, which holds the sums of one of those that have any.
 Contribution combine(std::vector<const Contribution*> parts, const std::vector<Tensor>& memory) {
   for (const Contribution* part : parts) check_kind(*parts[0], *part);
   std::ranges::sort(parts, {}, [](const Contribution* part) { return part->states[0].worker; });
@@ -222,6 +228,47 @@ std::uint64_t bytes_of_chunks(Codec codec, DType dtype, std::uint64_t count, std
 
 DType dtype_of_sums(const Contribution& c) {
   return c.sums.empty() ? DType::F32 : c.sums[0].dtype();
+}
+
+/// All that was counted. Numbers that differ in a bit differ in their text.
+std::string account_of(const Contribution& c) {
+  return fmt::format(
+      "{} workers and {} rejected, weight {} in units of {}, {} steps ({} of one worker), {} examples, "
+      "loss {} in {} steps, squares {}, {} s ({} of one worker)",
+      c.workers,
+      c.rejected,
+      c.weight,
+      c.unit,
+      c.steps,
+      c.most_steps,
+      c.examples,
+      c.loss_sum,
+      c.loss_steps,
+      c.squares,
+      c.seconds,
+      c.most_seconds);
+}
+
+/// What says that two slices are not of the same contribution; empty where nothing does.
+std::string difference_of(const Contribution& slice, const Contribution& other) {
+  if (slice.slices != other.slices) return fmt::format("those were of {}", other.slices);
+  if (slice.schema != other.schema)
+    return fmt::format("its schema is {:016x} and theirs {:016x}", slice.schema, other.schema);
+  if (slice.round != other.round) return fmt::format("its round is {} and theirs {}", slice.round, other.round);
+  if (slice.carries != other.carries)
+    return fmt::format("it carries {} and they {}", to_string(slice.carries), to_string(other.carries));
+  const auto [a, b] = std::ranges::mismatch(slice.states, other.states);
+  const auto name = [](auto at, auto end) {
+    return at == end ? std::string("none")
+                     : fmt::format("worker {} at example {} in pass {}", at->worker, at->cursor, at->passes);
+  };
+  if (a != slice.states.end() || b != other.states.end())
+    return fmt::format("it is of {} where they are of {}", name(a, slice.states.end()), name(b, other.states.end()));
+  if (const std::string here = account_of(slice), there = account_of(other); here != there)
+    return fmt::format("it is of another run of the task, for it counts {} and they {}", here, there);
+  if (slice.whole != other.whole || dtype_of_sums(slice) != dtype_of_sums(other))
+    return "its sums are of other sizes or of another element type";
+  return {};
 }
 
 /// Why these cannot be encoded so; empty where they can.
@@ -346,7 +393,13 @@ Header read_header(ByteReader& in) {
 void Contribution::merge(const Contribution& other) {
   check(*this);
   check(other);
-  if (is_identity(other)) return;
+  if (goes_with_all(other)) return;
+  if (!goes_with_all(*this)) check_slice(*this, other);
+  if (is_identity(other)) {
+    slice = other.slice;
+    slices = other.slices;
+    return;
+  }
   std::vector<Tensor> memory = sums;
   if (workers == 0)
     for (const Tensor& sum : other.sums) memory.push_back(sum.copy());
@@ -364,11 +417,16 @@ Tensor Contribution::mean(std::size_t index) const {
 
 Contribution merge(std::vector<Contribution> parts) {
   std::vector<const Contribution*> others;
+  const Contribution* slice = nullptr;
   for (const Contribution& part : parts) {
     check(part);
+    if (goes_with_all(part)) continue;
+    if (!slice) slice = &part;
+    check_slice(*slice, part);
     if (!is_identity(part)) others.push_back(&part);
   }
-  if (others.empty()) return {};
+  if (!slice) return {};
+  if (others.empty()) return *slice;
   const auto first = std::ranges::find_if(parts, [](const Contribution& part) { return part.workers > 0; });
   return combine(others, first == parts.end() ? std::vector<Tensor>{} : first->sums);
 }
@@ -393,56 +451,24 @@ Contribution slice(const Contribution& whole, int index, int count) {
 
 void ContributionJoiner::add(const Contribution& slice) {
   check(slice);
-  const auto index = static_cast<std::size_t>(slice.slice);
-  if (!came_.empty()) {
-    const auto account = [](const Contribution& c) {
-      return std::tie(
-          c.schema,
-          c.round,
-          c.carries,
-          c.workers,
-          c.rejected,
-          c.weight,
-          c.unit,
-          c.steps,
-          c.examples,
-          c.most_steps,
-          c.loss_sum,
-          c.loss_steps,
-          c.squares,
-          c.seconds,
-          c.most_seconds,
-          c.states);
-    };
-    if (static_cast<std::size_t>(slice.slices) != came_.size())
-      throw Error(fmt::format(
-          "slice {} of {} of a contribution cannot be joined with one of {}",
-          slice.slice,
-          slice.slices,
-          came_.size()));
-    if (account(slice) != account(whole_) || slice.whole != whole_.whole ||
-        dtype_of_sums(slice) != dtype_of_sums(whole_))
-      throw Error(fmt::format(
-          "slice {} of {} is of another contribution than those that came before: of round {} and {} workers, and they "
-          "of "
-          "round {} and {}",
-          slice.slice,
-          slice.slices,
-          slice.round,
-          slice.workers,
-          whole_.round,
-          whole_.workers));
-    if (came_[index]) throw Error(fmt::format("slice {} of {} came already", slice.slice, slice.slices));
-  } else {
+  const std::vector<Dim> counts = slice.slices == 1 ? counts_of(slice) : slice.whole;
+  if (came_.empty()) {
     Contribution whole = slice;
-    for (std::size_t s = 0; s < slice.whole.size(); ++s)
-      whole.sums[s] = Tensor(Shape{slice.whole[s]}, slice.sums[s].dtype());
-    whole_ = std::move(whole);
+    for (std::size_t s = 0; s < counts.size(); ++s) whole.sums[s] = Tensor(Shape{counts[s]}, slice.sums[s].dtype());
     came_.assign(static_cast<std::size_t>(slice.slices), false);
     left_ = came_.size();
+    whole_ = std::move(whole);
   }
-  for (std::size_t s = 0; s < slice.whole.size(); ++s) {
-    const Dim begin = slice_begin(slice.whole[s], slice.slice, slice.slices);
+  if (const std::string why = difference_of(slice, whole_); !why.empty())
+    throw Error(fmt::format(
+        "slice {} of {} of a contribution is not of the one whose slices came before: {}",
+        slice.slice,
+        slice.slices,
+        why));
+  const auto index = static_cast<std::size_t>(slice.slice);
+  if (came_[index]) throw Error(fmt::format("slice {} of {} came already", slice.slice, slice.slices));
+  for (std::size_t s = 0; s < counts.size(); ++s) {
+    const Dim begin = slice_begin(counts[s], slice.slice, slice.slices);
     Tensor place = whole_.sums[s].subarray(Shape{begin}, Shape{begin + slice.sums[s].count()});
     place.copy_from(slice.sums[s].flatten());
   }

@@ -21,6 +21,7 @@ namespace {
 constexpr std::string_view magic = "SPKNTASK";
 constexpr std::uint32_t version = 1;
 constexpr std::uint32_t max_slots = 64;
+constexpr std::size_t checksum_bytes = sizeof(std::uint32_t);
 
 void write_tensor(detail::ByteWriter& out, const Tensor& values) {
   out.raw({values.raw(), values.bytes()});
@@ -33,30 +34,35 @@ WorkerState state_of(Net& net, int worker) {
 }  // namespace
 
 std::vector<std::byte> encode(const RoundTask& task) {
-  detail::ByteWriter out;
-  // A net's bytes; growing to them would hold them twice.
-  out.reserve(256 + 24 * task.states.size() + task.weights.bytes() * (1 + task.slots.size()));
-  out.raw(std::as_bytes(std::span(magic)));
-  out.number(version);
-  out.number(task.schema);
-  out.number(task.round);
-  out.number(task.iteration);
-  out.number(task.policy.max_steps);
-  out.number(task.policy.max_examples);
-  out.number<std::int64_t>(task.policy.max_time.count());
-  out.number(static_cast<std::uint8_t>(task.weighting));
-  out.number(static_cast<std::uint8_t>(task.history));
-  out.number(static_cast<std::uint8_t>(task.carries));
-  out.number(static_cast<std::uint8_t>(task.drift));
-  out.number<std::uint64_t>(task.states.size());
+  detail::ByteWriter head;
+  head.raw(std::as_bytes(std::span(magic)));
+  head.number(version);
+  head.number(task.schema);
+  head.number(task.round);
+  head.number(task.iteration);
+  head.number(task.policy.max_steps);
+  head.number(task.policy.max_examples);
+  head.number<std::int64_t>(task.policy.max_time.count());
+  head.number(static_cast<std::uint8_t>(task.weighting));
+  head.number(static_cast<std::uint8_t>(task.history));
+  head.number(static_cast<std::uint8_t>(task.carries));
+  head.number(static_cast<std::uint8_t>(task.drift));
+  head.number<std::uint64_t>(task.states.size());
   for (const WorkerState& state : task.states) {
-    out.number<std::int32_t>(state.worker);
-    out.number(state.cursor);
-    out.number(state.passes);
+    head.number<std::int32_t>(state.worker);
+    head.number(state.cursor);
+    head.number(state.passes);
   }
-  out.number(static_cast<std::uint8_t>(task.weights.dtype()));
-  out.number<std::int64_t>(task.weights.count());
-  out.number(static_cast<std::uint32_t>(task.slots.size()));
+  head.number(static_cast<std::uint8_t>(task.weights.dtype()));
+  head.number<std::int64_t>(task.weights.count());
+  head.number(static_cast<std::uint32_t>(task.slots.size()));
+
+  // Growing to a net's bytes would hold them twice.
+  detail::ByteWriter out;
+  std::size_t bytes = head.bytes().size() + task.weights.bytes() + checksum_bytes;
+  for (const Tensor& slot : task.slots) bytes += slot.bytes();
+  out.reserve(bytes);
+  out.raw(head.bytes());
   write_tensor(out, task.weights);
   for (const Tensor& slot : task.slots) write_tensor(out, slot);
   out.number(detail::crc32(out.bytes()));
@@ -70,8 +76,8 @@ RoundTask decode_round_task(std::span<const std::byte> bytes, const std::string&
     throw DataError(source, 0, "a round task begins with \"SPKNTASK\"; this does not");
   if (const auto found = head.number<std::uint32_t>("the version"); found != version)
     head.fail(fmt::format("is of version {} and this library reads {}", found, version));
-  if (head.left() < 4) head.fail("ends before its checksum");
-  const std::span<const std::byte> checked = bytes.first(bytes.size() - 4);
+  if (head.left() < checksum_bytes) head.fail("ends before its checksum");
+  const std::span<const std::byte> checked = bytes.first(bytes.size() - checksum_bytes);
   std::uint32_t checksum;
   std::memcpy(&checksum, bytes.data() + checked.size(), sizeof checksum);
   if (checksum != detail::crc32(checked))
@@ -310,7 +316,7 @@ RoundStats RoundMaster::apply(std::vector<Contribution> parts) {
   const Contribution all = merge(std::move(parts));
   parts.clear();
   const auto mean_of = [&](std::size_t index) {
-    Tensor sum = all.sums[index];
+    Tensor sum = all.sums[index].flatten();
     if (all.weight != all.unit) sum.divide(all.weight / all.unit);
     return sum;
   };
@@ -348,7 +354,8 @@ RoundStats RoundMaster::apply(std::vector<Contribution> parts) {
 
   // Tasks that were handed out share the old arena, so the next weights lie where the sums did.
   Tensor next = mean_of(0);
-  if (all.carries == Carries::Differences) next = s.weights.arena() - next;
+  // start - mean to the bit, for a change of sign is exact.
+  if (all.carries == Carries::Differences) next.multiply(-1).add(arena);
   s.center.advance(next, stats);
   s.weights.arena() = next;
   for (std::size_t slot = 0; slot < s.slots.size(); ++slot) s.slots[slot] = mean_of(1 + slot);

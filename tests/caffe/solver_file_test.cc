@@ -166,21 +166,59 @@ test_state { stage: "u" } test_state { } test_state { phase: TRAIN } test_state 
 
 TEST_CASE("a solver without nets, for programs that have theirs otherwise") {
   const std::string numbers =
-      "base_lr: 0.1\nlr_policy: 'step' gamma: 0.5 stepsize: 7\ntype: 'Adam' momentum: 0.8\ntest_iter: 3";
+      "base_lr: 0.1\nlr_policy: 'step' gamma: 0.5 stepsize: 7\ntype: 'Adam' momentum: 0.8\ntest_iter: 3 test_iter: 4 "
+      "test_interval: 6 test_initialization: false display: 8 average_loss: 9 max_iter: 10 iter_size: 11 "
+      "weight_decay: 0.12 regularization_type: 'L1' clip_gradients: 13 snapshot: 14 snapshot_prefix: 'p'";
   const SolverParam solver = parse_solver_param(numbers);
-  CHECK(solver.base_lr == 0.1);
   CHECK(solver.test_iter == 3);
   CHECK(solver.rule->name() == "adam");
   CHECK(std::get<lr_policy::Step>(solver.lr_policy).stepsize == 7);
+  const SolverParam with_net = parse_solver("net_param { } " + numbers).solver;
+  CHECK(solver.base_lr == 0.1);
+  CHECK(solver.base_lr == with_net.base_lr);
+  CHECK(solver.lr_policy == with_net.lr_policy);
+  CHECK(solver.momentum == with_net.momentum);
+  CHECK(solver.weight_decay == with_net.weight_decay);
+  CHECK(solver.regularization == with_net.regularization);
+  CHECK(solver.max_iter == with_net.max_iter);
+  CHECK(solver.iter_size == with_net.iter_size);
+  CHECK(solver.clip_gradients == with_net.clip_gradients);
+  CHECK(solver.average_loss == with_net.average_loss);
+  CHECK(solver.test_iter == with_net.test_iter);
+  CHECK(solver.test_interval == with_net.test_interval);
+  CHECK(solver.test_initialization == with_net.test_initialization);
+  CHECK(solver.snapshot == with_net.snapshot);
+  CHECK(solver.snapshot_prefix == with_net.snapshot_prefix);
+  CHECK(solver.display == with_net.display);
+
   for (const std::string net :
-       {"net: 'x'", "train_net: 'x'", "test_net: 'x'", "net_param { }", "train_state { level: 1 }"}) {
+       {"net: 'x'",
+        "net_param { }",
+        "train_net: 'x'",
+        "train_net_param { }",
+        "test_net: 'x'",
+        "test_net_param { }",
+        "train_state { level: 1 }",
+        "test_state { }"}) {
     CAPTURE(net);
     const std::string field = net.substr(0, net.find_first_of(": "));
     CHECK_THROWS_WITH_AS(
-        parse_solver_param(numbers + "\n" + net, "mine"),
-        ("mine:5:1: " + field + " is given, and the net comes from elsewhere here").c_str(),
+        parse_solver_param(numbers + "\n  " + net, "mine"),
+        ("mine:5:3: " + field + " is given, and the net comes from elsewhere here").c_str(),
         PrototxtError);
   }
+  CHECK_THROWS_WITH_AS(
+      parse_solver_param("lr_policy: 'fixed'\ntest_iter: 1 test_iter: 0", "mine"),
+      "mine:2:14: test_iter is 0; a test has a batch at least",
+      PrototxtError);
+  CHECK_THROWS_WITH_AS(
+      parse_solver_param("base_lr: 1"),
+      "prototxt: lr_policy is not given; \"fixed\" keeps base_lr as it is",
+      PrototxtError);
+  CHECK_THROWS_WITH_AS(
+      parse_solver_param("lr_policy: 'fixed' tpye: 'SGD'"),
+      "prototxt:1:24: SolverParameter has no field \"tpye\"; did you mean \"type\"?",
+      PrototxtError);
 }
 
 TEST_CASE("solvers that make no sense are refused") {

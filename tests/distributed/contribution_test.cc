@@ -100,6 +100,9 @@ void check_same(const Contribution& a, const Contribution& b) {
   CHECK(a.seconds == b.seconds);
   CHECK(a.most_seconds == b.most_seconds);
   CHECK(a.states == b.states);
+  CHECK(a.slice == b.slice);
+  CHECK(a.slices == b.slices);
+  CHECK(a.whole == b.whole);
   REQUIRE(a.sums.size() == b.sums.size());
   for (std::size_t i = 0; i < a.sums.size(); ++i) CHECK(same_bits(a.sums[i], b.sums[i]));
 }
@@ -613,76 +616,259 @@ std::vector<Contribution> large(int workers, Dim count = 1000) {
   return all;
 }
 
-std::string refusal(const auto& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
-
-bool same(const Contribution& a, const Contribution& b) {
-  return encode(a) == encode(b);
-}
-
 }  // namespace
 
-TEST_CASE("merged slices, joined in any order, are the merged whole contributions to the bit") {
-  for (const int slices : {1, 2, 3, 4, 7}) {
-    CAPTURE(slices);
-    ContributionJoiner joiner;
-    for (int s = slices - 1; s >= 0; --s) {
-      std::vector<Contribution> parts;
-      for (const Contribution& whole : large(3)) parts.push_back(decode(encode(slice(whole, s, slices))));
-      std::swap(parts[0], parts[2]);
-      CHECK_FALSE(joiner.complete());
-      joiner.add(merge(std::move(parts)));
+TEST_CASE("slices are views of blocks of 256, and the last have what is left") {
+  const Contribution whole = large(1, 1300)[0];
+  const auto begins = [&](int slices) {
+    std::vector<Dim> found;
+    Dim end = 0;
+    for (int i = 0; i < slices; ++i) {
+      const Contribution part = slice(whole, i, slices);
+      CHECK(part.slice == i);
+      CHECK(part.slices == slices);
+      CHECK(part.whole == std::vector<Dim>{1300, 433});
+      if (part.sums[0].count() > 0) CHECK(part.sums[0].raw() == whole.sums[0].raw() + 4 * end);
+      found.push_back(end);
+      end += part.sums[0].count();
     }
-    CHECK(joiner.complete());
-    CHECK(same(joiner.take(), merge(large(3))));
-    CHECK_FALSE(joiner.complete());
-  }
+    CHECK(end == 1300);
+    return found;
+  };
+  CHECK(begins(2) == std::vector<Dim>{0, 768});
+  CHECK(begins(3) == std::vector<Dim>{0, 512, 1024});
+  CHECK(begins(5) == std::vector<Dim>{0, 512, 1024, 1300, 1300});
+  CHECK(begins(8) == std::vector<Dim>{0, 256, 512, 768, 1024, 1280, 1300, 1300});
+  check_same(slice(whole, 0, 1), whole);
+  CHECK(values<float>(slice(whole, 7, 8).mean()).empty());
 }
 
-TEST_CASE("slices cut no block of a codec") {
-  const Contribution whole = large(1)[0];
-  ContributionJoiner joiner;
-  for (int s = 0; s < 3; ++s) joiner.add(decode(encode(slice(whole, s, 3), {.codec = Codec::Int8})));
-  const Contribution rounded = joiner.take();
-  CHECK(rounded.sums[0].bytes() == whole.sums[0].bytes());
-  CHECK(same(rounded, decode(encode(whole, {.codec = Codec::Int8}))));
+TEST_CASE("slices come back from their bytes with all that they are") {
+  for (const int slices : {1, 2, 7})
+    for (const Contribution& whole : {large(1)[0], rejected(3), Contribution{}})
+      for (int i = 0; i < slices; ++i) {
+        const Contribution part = slice(whole, i, slices);
+        const std::vector<std::byte> bytes = encode(part, {.elements_in_chunk = 300});
+        CHECK(bytes.capacity() == bytes.size());
+        check_same(decode(bytes), part);
+      }
+  const std::vector<std::byte> good = encode(slice(large(1)[0], 1, 2));
+  for (std::size_t bit = 0; bit < 8 * 250; ++bit) {
+    std::vector<std::byte> bad = good;
+    bad[bit / 8] ^= std::byte{1} << bit % 8;
+    REQUIRE_THROWS_AS(decode(bad), DataError);
+  }
+  // Of the header's body 115 bytes come before the sums' counts; then the slice, the whole sums, and the state.
+  const auto forge = [&](std::size_t offset, auto value) {
+    std::vector<std::byte> bytes = good;
+    std::memcpy(bytes.data() + offset, &value, sizeof value);
+    const std::size_t end = 16 + 115 + 2 * 8 + 8 + 2 * 8 + 20;
+    const std::uint32_t sum = detail::crc32(std::span(bytes).first(end));
+    std::memcpy(bytes.data() + end, &sum, sizeof sum);
+    return message_of([&] { decode(bytes, "part 7"); });
+  };
+  CHECK(forge(147, std::int32_t{1}) == "nothing was thrown");
+  CHECK(forge(147, std::int32_t{2}) == "part 7, byte 191: it is slice 2 of 2");
+  CHECK(forge(147, std::int32_t{-1}) == "part 7, byte 191: it is slice -1 of 2");
+  CHECK(forge(147, std::int32_t{0}) == "part 7, byte 191: sum 0 has 488 elements, which is not slice 0 of 2 of 1000");
+  // Without whole sums their bytes are taken for states.
+  CHECK(forge(151, std::int32_t{0}).find("ends inside of a worker's state") != std::string::npos);
+  CHECK(forge(151, (1 << 20) + 1) == "part 7, byte 191: it is slice 1 of 1048577");
+  CHECK(forge(155, std::int64_t{-5}) == "part 7, byte 191: sum 0 has 488 elements, which is not slice 1 of 2 of -5");
+  CHECK(
+      forge(155, std::int64_t{1} << 60) ==
+      "part 7, byte 191: sum 0 has 488 elements, which is not slice 1 of 2 of 1152921504606846976");
+}
+
+TEST_CASE("merged slices, joined in any order, are the merged whole contributions to the bit") {
+  for (const Dim count : {Dim{0}, Dim{5}, Dim{1000}})
+    for (const int slices : {1, 2, 3, 4, 7}) {
+      CAPTURE(count);
+      CAPTURE(slices);
+      ContributionJoiner joiner;
+      for (int s = slices - 1; s >= 0; --s) {
+        std::vector<Contribution> parts;
+        for (const Contribution& whole : large(3, count)) parts.push_back(decode(encode(slice(whole, s, slices))));
+        std::swap(parts[0], parts[2]);
+        CHECK_FALSE(joiner.complete());
+        Contribution merged = merge(std::move(parts));
+        joiner.add(merged);
+        // It was copied to its place.
+        for (Tensor& sum : merged.sums) sum.fill(sparknet::testing::nan);
+      }
+      CHECK(joiner.complete());
+      check_same(joiner.take(), merge(large(3, count)));
+      CHECK_FALSE(joiner.complete());
+    }
+}
+
+TEST_CASE("slices merged one by one are those merged at once") {
+  const std::vector<Contribution> parts = large(3);
+  Contribution fold;
+  std::vector<Contribution> cut;
+  for (const Contribution& part : parts) {
+    fold.merge(slice(part, 1, 3));
+    cut.push_back(copy_of(slice(part, 1, 3)));
+  }
+  check_same(fold, merge(std::move(cut)));
+}
+
+TEST_CASE("slices cut no block of a codec, and each has its part of the residual") {
+  for (const Codec codec : {Codec::BF16, Codec::Int8}) {
+    const Contribution whole = large(1)[0];
+    Tensor residual = normal(1000, 7) * 1e-3;
+    Tensor of_slices = residual.copy();
+    ContributionJoiner joiner;
+    Dim begin = 0;
+    for (int s = 0; s < 3; ++s) {
+      const Contribution part = slice(whole, s, 3);
+      const Dim end = begin + part.sums[0].count();
+      const EncodeOptions options{.codec = codec, .residual = of_slices.subarray(Shape{begin}, Shape{end})};
+      joiner.add(decode(encode(part, options)));
+      begin = end;
+    }
+    const Contribution rounded = joiner.take();
+    CHECK_FALSE(same_bits(rounded.sums[0], whole.sums[0]));
+    check_same(rounded, decode(encode(whole, {.codec = codec, .residual = residual})));
+    CHECK(same_bits(of_slices, residual));
+  }
+  CHECK(message_of([&] {
+          encode(slice(large(1)[0], 1, 2), {.codec = Codec::Int8, .residual = Tensor({1000})});
+        }) == "the residual is f32 [1000]; it is f32, with the 488 elements of the first sum");
 }
 
 TEST_CASE("slices of contributions that do not count") {
   ContributionJoiner joiner;
   for (int s = 0; s < 2; ++s) joiner.add(decode(encode(slice(rejected(3), s, 2))));
-  CHECK(same(joiner.take(), rejected(3)));
+  check_same(joiner.take(), rejected(3));
   // One that is rejected merges with one that counts.
   for (int s = 0; s < 2; ++s) joiner.add(merge({slice(rejected(3), s, 2), slice(large(1)[0], s, 2)}));
-  CHECK(same(joiner.take(), merge({rejected(3), large(1)[0]})));
+  check_same(joiner.take(), merge({rejected(3), large(1)[0]}));
+
+  const Contribution none = slice({}, 1, 2), some = slice(large(1)[0], 1, 2);
+  check_same(merge({none, {}, none}), none);
+  check_same(sum_of(none, none), none);
+  check_same(sum_of({}, none), none);
+  check_same(sum_of(none, {}), none);
+  check_same(merge({none, copy_of(some), {}}), some);
+  check_same(sum_of(none, some), some);
+  check_same(sum_of(some, none), some);
+  for (int s = 0; s < 2; ++s) joiner.add(merge({slice({}, s, 2), slice({}, s, 2)}));
+  check_same(joiner.take(), {});
+  for (const Contribution& other : {slice({}, 0, 2), slice(large(1)[0], 0, 2)}) {
+    CHECK(message_of([&] {
+            merge({none, other});
+          }) == "slice 0 of 2 of a contribution cannot be merged into slice 1 of 2");
+    CHECK(message_of([&] {
+            sum_of(other, none);
+          }) == "slice 1 of 2 of a contribution cannot be merged into slice 0 of 2");
+  }
 }
 
-TEST_CASE("slices that do not go together are refused") {
+TEST_CASE("slices that do not go together are not merged") {
   const std::vector<Contribution> parts = large(2);
-  const Contribution a = slice(parts[0], 0, 2), b = slice(parts[1], 1, 2);
-  CHECK(refusal([&] { merge({a, b}); }) == "slice 1 of 2 of a contribution cannot be merged into slice 0 of 2");
-  CHECK(refusal([&] { merge({a, parts[1]}); }).find("slice 0 of 1") != std::string::npos);
-  CHECK(refusal([&] { slice(a, 0, 2); }) == "slice 0 of 2 of a contribution cannot be cut again");
-  CHECK(refusal([&] { slice(parts[0], 2, 2); }) == "there is no slice 2 of 2 of a contribution");
-  CHECK(refusal([&] { merge({a, slice(large(2, 1001)[1], 0, 2)}); }).find("sizes") != std::string::npos);
+  const Contribution a = slice(parts[0], 0, 2);
+  const auto refuse = [&](const Contribution& other) {
+    Contribution into = copy_of(a);
+    const std::string message = message_of([&] { into.merge(other); });
+    check_same(into, a);
+    CHECK(message_of([&] { merge({copy_of(a), other}); }) == message);
+    return message;
+  };
+  CHECK(refuse(slice(parts[1], 1, 2)) == "slice 1 of 2 of a contribution cannot be merged into slice 0 of 2");
+  CHECK(refuse(slice(parts[1], 0, 3)) == "slice 0 of 3 of a contribution cannot be merged into slice 0 of 2");
+  CHECK(refuse(parts[1]) == "slice 0 of 1 of a contribution cannot be merged into slice 0 of 2");
+  // Of another net, whose slice is as large.
+  CHECK(refuse(slice(large(2, 1001)[1], 0, 2)) == "slices of sums of other sizes cannot be merged");
 
+  CHECK(message_of([&] { slice(a, 0, 2); }) == "slice 0 of 2 of a contribution cannot be cut again");
+  CHECK(message_of([&] { slice(parts[0], 2, 2); }) == "there is no slice 2 of 2 of a contribution");
+  CHECK(message_of([&] { slice(parts[0], -1, 2); }) == "there is no slice -1 of 2 of a contribution");
+  CHECK(message_of([&] { slice(parts[0], 0, 0); }) == "there is no slice 0 of 0 of a contribution");
+  CHECK(message_of([&] { slice(parts[0], 0, (1 << 20) + 1); }) == "there is no slice 0 of 1048577 of a contribution");
+  const auto wrong = [&](auto&& change) {
+    Contribution part = a;
+    change(part);
+    return message_of([&] { encode(part); });
+  };
+  CHECK(wrong([](Contribution& c) {
+          c.whole[0] += 600;
+        }) == "a contribution is wrong: sum 0 has 512 elements, which is not slice 0 of 2 of 1600");
+  CHECK(wrong([](Contribution& c) {
+          c.whole.pop_back();
+        }) == "a contribution is wrong: it is slice 0 of 2, of 1 sums, and has 2");
+  CHECK(wrong([](Contribution& c) {
+          c.slices = 1;
+        }) == "a contribution is wrong: it is slice 0 of 1, of 2 sums, and has 2");
+  CHECK(wrong([](Contribution& c) { c.slice = 2; }) == "a contribution is wrong: it is slice 2 of 2");
+}
+
+TEST_CASE("a joiner refuses what is not a slice of its contribution, and goes on") {
+  const Contribution whole = merge({large(2)[1], rejected(4)});
   ContributionJoiner joiner;
-  CHECK(refusal([&] { joiner.take(); }) == "no slice of the contribution has come");
-  joiner.add(a);
-  CHECK(refusal([&] { joiner.add(a); }) == "slice 0 of 2 came already");
-  CHECK(refusal([&] { joiner.add(b); }).find("another contribution") != std::string::npos);
+  CHECK(message_of([&] { joiner.take(); }) == "no slice of the contribution has come");
+  joiner.add(slice(whole, 0, 2));
+  CHECK(message_of([&] { joiner.add(slice(whole, 0, 2)); }) == "slice 0 of 2 came already");
+  CHECK(message_of([&] { joiner.take(); }) == "slice 1 of 2 of the contribution has not come");
+
+  const auto refuse = [&](auto&& change, int index = 1, int slices = 2) {
+    Contribution other = whole;
+    change(other);
+    return message_of([&] { joiner.add(slice(other, index, slices)); });
+  };
+  const std::string other = "slice 1 of 2 of a contribution is not of the one whose slices came before: ";
   CHECK(
-      refusal([&] { joiner.add(slice(parts[0], 1, 3)); }).find("cannot be joined with one of 2") != std::string::npos);
-  CHECK(refusal([&] { joiner.take(); }) == "slice 1 of 2 of the contribution has not come");
-  Contribution wrong = a;
-  wrong.whole[0] += 600;
-  CHECK(refusal([&] { encode(wrong); }).find("which is not slice 0 of 2 of 1600") != std::string::npos);
-  joiner.add(slice(parts[0], 1, 2));
-  CHECK(same(joiner.take(), parts[0]));
+      refuse([](Contribution&) {}, 1, 3) ==
+      "slice 1 of 3 of a contribution is not of the one whose slices came before: those were of 2");
+  CHECK(refuse([](Contribution& c) {
+          c.schema = 1;
+        }) == other + "its schema is 0000000000000001 and theirs 0000000000abcdef");
+  CHECK(refuse([](Contribution& c) { c.round = 6; }) == other + "its round is 6 and theirs 5");
+  CHECK(refuse([](Contribution& c) {
+          c.carries = Carries::Weights;
+        }) == other + "it carries weights and they differences");
+  CHECK(refuse([](Contribution& c) {
+          c.states[1].worker = 5;
+        }) == other + "it is of worker 5 at example 28 in pass 3 where they are of worker 4 at example 28 in pass 3");
+  CHECK(refuse([](Contribution& c) {
+          c.rejected = 0;
+          c.states.pop_back();
+        }) == other + "it is of none where they are of worker 4 at example 28 in pass 3");
+  CHECK(refuse([](Contribution& c) { c.states[0].cursor = 8; }).starts_with(other + "it is of worker 1 at example 8"));
+  CHECK(refuse([](Contribution& c) { c.states[0].passes = 4; }).find("in pass 4 where") != std::string::npos);
+  CHECK(
+      refuse([](Contribution& c) { c.most_seconds = 2; }) ==
+      other +
+          "it is of another run of the task, for it counts 1 workers and 1 rejected, weight 1.5 in units of 1.5, 25 "
+          "steps (14 of one worker), 1285 examples, loss 2.25 in 11 steps, squares 1.5, 7.5 s (2 of one worker) and "
+          "they 1 workers and 1 rejected, weight 1.5 in units of 1.5, 25 steps (14 of one worker), 1285 examples, loss "
+          "2.25 in 11 steps, squares 1.5, 7.5 s (6 of one worker)");
+  const auto recounted = [&](auto&& change) {
+    CHECK(refuse(change).starts_with(other + "it is of another run of the task"));
+  };
+  recounted([](Contribution& c) { c.weight += 1; });
+  recounted([](Contribution& c) { c.unit = 1; });
+  recounted([](Contribution& c) { ++c.steps; });
+  recounted([](Contribution& c) { ++c.most_steps; });
+  recounted([](Contribution& c) { ++c.examples; });
+  recounted([](Contribution& c) { c.loss_sum = std::nextafter(c.loss_sum, 3.0); });
+  recounted([](Contribution& c) { ++c.loss_steps; });
+  recounted([](Contribution& c) { c.squares = 0; });
+  recounted([](Contribution& c) { c.seconds = 0; });
+  const std::string sizes = other + "its sums are of other sizes or of another element type";
+  CHECK(refuse([](Contribution& c) { c.sums[1] = normal(332, 1); }) == sizes);
+  CHECK(refuse([](Contribution& c) { c.sums.pop_back(); }) == sizes);
+  CHECK(refuse([](Contribution& c) {
+          for (Tensor& sum : c.sums) sum = sum.cast(DType::F64);
+        }) == sizes);
+
+  joiner.add(slice(whole, 1, 2));
+  CHECK(message_of([&] { joiner.add(slice(whole, 1, 2)); }) == "slice 1 of 2 came already");
+  check_same(joiner.take(), whole);
+
+  // A number that is none is the same in all slices.
+  Contribution unknown = whole;
+  unknown.loss_sum = sparknet::testing::nan;
+  for (int s = 0; s < 2; ++s) joiner.add(slice(unknown, s, 2));
+  CHECK(std::isnan(joiner.take().loss_sum));
 }

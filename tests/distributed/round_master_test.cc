@@ -9,6 +9,7 @@
 
 #include "sparknet/distributed/workers.h"
 #include "src/io/bytes.h"
+#include "tests/count_allocations.h"
 #include "tests/distributed/training.h"
 #include "tests/temp_dir.h"
 
@@ -237,6 +238,44 @@ TEST_SUITE("threads") {
 
     RoundMaster keeps(momentum, first_weights(), workers, options_of(SolverHistory::Keep, 0));
     CHECK_THROWS_WITH_AS(keeps.snapshot(file), doctest::Contains("the workers keep their history"), Error);
+  }
+
+  TEST_CASE("a master makes the next weights where the sums were, and a task in one piece of memory") {
+    for (const Carries carries : {Carries::Weights, Carries::Differences}) {
+      CAPTURE(static_cast<int>(carries));
+      RoundMaster master(momentum, first_weights(), 2, options_of(SolverHistory::Average, 0), carries);
+      for (int round = 0; round < 2; ++round) {
+        const RoundTask task = master.task();
+        const std::size_t before = allocations();
+        const std::vector<std::byte> bytes = encode(task);
+        // The header grows to 8, 16, ... 256 bytes, and then there is a net's.
+        CHECK(allocations() - before <= 8);
+        CHECK(bytes.capacity() == bytes.size());
+        REQUIRE(task.slots.size() == 1);
+
+        std::vector<Contribution> parts;
+        std::vector<const std::byte*> weights, slots;
+        for (int worker = 0; worker < 2; ++worker) {
+          Solver solver = make_solver(momentum, worker);
+          parts.push_back(run_round_task(solver, task, worker));
+          // Of other weights, so that there is something to divide by.
+          parts.back().weight = parts.back().unit = 1 + worker;
+          weights.push_back(parts.back().sums[0].raw());
+          slots.push_back(parts.back().sums[1].raw());
+        }
+        Contribution sum;
+        for (const Contribution& part : parts) sum.merge(part);
+        const Tensor mean = sum.mean(0), slot = sum.mean(1);
+        const Tensor next = carries == Carries::Weights ? mean : task.weights - mean;
+        const Tensor start = task.weights.copy();
+        master.apply(std::move(parts));
+        CHECK(master.weights().arena() == next);
+        CHECK(master.task().slots[0] == slot);
+        CHECK(std::ranges::count(weights, master.weights().arena().raw()) == 1);
+        CHECK(std::ranges::count(slots, master.task().slots[0].raw()) == 1);
+        CHECK(task.weights == start);
+      }
+    }
   }
 
   TEST_CASE("slices are joined before they come to the master") {

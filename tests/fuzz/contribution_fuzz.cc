@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t head_bytes = 16, checksum_bytes = 4;
 
-Bytes seed(int workers, std::vector<Dim> counts, DType dtype, Codec codec) {
+Bytes seed(int workers, std::vector<Dim> counts, DType dtype, Codec codec, int slices = 1) {
   Contribution all;
   for (int worker = 0; worker < workers; ++worker) {
     Contribution part{
@@ -27,13 +27,16 @@ Bytes seed(int workers, std::vector<Dim> counts, DType dtype, Codec codec) {
   }
   Bytes bytes = {1};
   bool is_header = true;
-  encode(all, {.codec = codec, .elements_in_chunk = 300}, [&](std::span<const std::byte> piece) {
-    piece = piece.first(piece.size() - checksum_bytes).subspan(is_header ? head_bytes : 0);
-    bytes.push_back(static_cast<std::uint8_t>(piece.size()));
-    bytes.push_back(static_cast<std::uint8_t>(piece.size() >> 8));
-    for (const std::byte b : piece) bytes.push_back(static_cast<std::uint8_t>(b));
-    is_header = false;
-  });
+  encode(
+      slice(all, slices / 2, slices),
+      {.codec = codec, .elements_in_chunk = 300},
+      [&](std::span<const std::byte> piece) {
+        piece = piece.first(piece.size() - checksum_bytes).subspan(is_header ? head_bytes : 0);
+        bytes.push_back(static_cast<std::uint8_t>(piece.size()));
+        bytes.push_back(static_cast<std::uint8_t>(piece.size() >> 8));
+        for (const std::byte b : piece) bytes.push_back(static_cast<std::uint8_t>(b));
+        is_header = false;
+      });
   return bytes;
 }
 
@@ -47,7 +50,7 @@ std::vector<std::byte> whole(std::span<const std::byte> input) {
     detail::ByteWriter piece;
     if (is_header) {
       piece.raw(std::as_bytes(std::span("SPKNCONT", 8)));
-      piece.number<std::uint32_t>(1);
+      piece.number<std::uint32_t>(2);
       piece.number(static_cast<std::uint32_t>(size));
     }
     piece.raw(input.subspan(2, size));
@@ -73,7 +76,10 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
        seed(1, {3}, DType::F32, Codec::Exact),
        seed(2, {301, 2}, DType::F64, Codec::Exact),
        seed(1, {301, 2}, DType::F32, Codec::BF16),
-       seed(3, {601}, DType::F32, Codec::Int8)});
+       seed(3, {601}, DType::F32, Codec::Int8),
+       seed(0, {}, DType::F32, Codec::Exact, 3),
+       seed(2, {1000, 300}, DType::F32, Codec::Exact, 3),
+       seed(1, {700, 5}, DType::F32, Codec::Int8, 2)});
   return 0;
 }
 
@@ -98,6 +104,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (std::size_t i = 0; i < found.sums.size(); ++i) require(found.mean(i).count() == found.sums[i].count());
   const std::vector<std::byte> again = encode(found);
   require(encode(decode(again)) == again);
+  if (found.slices == 1) {
+    ContributionJoiner joiner;
+    for (int i = 3; i-- > 0;) joiner.add(decode(encode(slice(found, i, 3))));
+    require(encode(joiner.take()) == again);
+  }
   try {
     found.merge(decode(again));
     require(found.states.empty());  // or every worker is there twice

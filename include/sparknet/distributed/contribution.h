@@ -59,7 +59,7 @@ struct Contribution {
 
   /// Adds another, in the memory of `sums`, in the order of the workers' numbers. Shares no memory with `other`. Throws
   /// Error and changes nothing where schema, round, kind or slice differ and where a worker is in both, as a task that
-  /// ran twice would be.
+  /// ran twice would be. Contribution{} goes with every slice.
   void merge(const Contribution& other);
   /// The weighted mean: sums[i] / (weight / unit). Throws Error where no worker counts.
   Tensor mean(std::size_t index = 0) const;
@@ -72,14 +72,16 @@ Contribution merge(std::vector<Contribution> parts);
 /// Part number `index` of `count` of a whole contribution, which shares its memory: all that was counted, and of each
 /// sum as many elements as any other part has, to a multiple of 256, and the last what is left. Slices of the same
 /// number merge as whole contributions do; joined, the merged slices are what merging the whole ones yields, bit for
-/// bit. So the sum of many large contributions can be made in many places. Throws Error for a slice of a slice.
+/// bit. So the sum of many large contributions can be made in many places. Slices of small sums may be empty. Throws
+/// Error for a slice of a slice, and where there is no such number.
 Contribution slice(const Contribution& whole, int index, int count);
 
-/// Puts the slices of one contribution together, in whatever order they come. Each is copied to its place, so that
-/// joining takes the memory of one whole contribution and a slice.
+/// Puts the slices of one contribution together, in whatever order they come. Each is copied to its place and may go
+/// then, so that joining takes the memory of one whole contribution, which the first slice makes, and of a slice.
 class ContributionJoiner {
  public:
-  /// Throws Error, and changes nothing, for a slice that came already and for one of another contribution.
+  /// Throws Error, and changes nothing, for a slice that came already and for one of another contribution: of another
+  /// number of slices, schema, round or kind, of other workers, or of another run of theirs, which counts otherwise.
   void add(const Contribution& slice);
   bool complete() const { return !came_.empty() && left_ == 0; }
   /// The whole contribution; the joiner is empty again. Throws Error where a slice has not come, naming the first.

@@ -33,6 +33,7 @@ struct RoundTask {
   std::vector<WorkerState> states = {};
 };
 
+/// What decode_round_task reads, in a vector of just its size.
 std::vector<std::byte> encode(const RoundTask& task);
 /// Throws DataError, which names `source` and the byte offset, for bytes that are no whole task.
 RoundTask decode_round_task(std::span<const std::byte> bytes, const std::string& source = "round task");
@@ -70,8 +71,9 @@ class RoundMaster {
   /// Shares the master's memory until the next apply().
   RoundTask task() const;
   /// Ends the round with those workers that are in `parts`, in whatever order, each of one worker or of several that
-  /// were merged; their sums are written over. Throws Error, and stays in the round, where fewer than the quorum count,
-  /// and for parts of another round or net or of the same worker twice.
+  /// were merged and, where they were cut, joined. The next weights lie where the sums of one of them did, so that it
+  /// takes no other memory than theirs and its own. Throws Error, and stays in the round, where fewer than the quorum
+  /// count, and for parts of another round or net, slices, and the same worker twice.
   RoundStats apply(std::vector<Contribution> parts);
 
   /// As AveragingSolver's, and in the same format: what the one wrote the other reads. Throws Error where the history
