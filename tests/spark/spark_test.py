@@ -30,7 +30,7 @@ from sparknet.layers import (
     ReLULayer,
     SoftmaxWithLoss,
 )
-from sparknet.spark import SparkNetEstimator, SparkNetModel, driver, rounds
+from sparknet.spark import SparkNetEstimator, SparkNetModel, collective, driver, rounds
 
 warnings.filterwarnings("ignore", category=FutureWarning)
 
@@ -221,6 +221,56 @@ class OnSpark:
             self.fit(frame, solver(base_lr=1e30), mode="collective")
 
 
+class Meeting(unittest.TestCase):
+    """How the driver introduces the workers of a group, without Spark."""
+
+    class Line:
+        def __init__(self):
+            self.heard = []
+
+        def send(self, head):
+            self.heard.append(head)
+
+    def join(self, group, *ranks):
+        lines = {rank: self.Line() for rank in ranks}
+        for rank, line in lines.items():
+            self.assertTrue(group.takes(rank))
+            group.join(rank, line)
+        return lines
+
+    def test_all_get_the_lines_of_all(self):
+        group = collective._Group(2)
+        lines = self.join(group, 1, 0)
+        group.gather(1, "b")
+        self.assertEqual(lines[1].heard, [])
+        group.gather(0, "a")
+        for line in lines.values():
+            self.assertEqual(line.heard, [{"kind": "lines", "lines": ["a", "b"]}])
+        group.lose("now they notice by themselves")
+        self.assertEqual(len(lines[0].heard), 1)
+
+    def test_nobody_waits_for_one_that_is_gone(self):
+        group = collective._Group(3)
+        lines = self.join(group, 0, 1, 2)
+        group.gather(0, "a")
+        group.lose("worker 1 is gone")
+        group.gather(2, "c")
+        for rank in (0, 2):
+            self.assertEqual(lines[rank].heard, [{"kind": "lost", "why": "worker 1 is gone"}])
+        self.assertFalse(group.takes(1))
+
+    def test_nor_for_one_that_never_came(self):
+        group = collective._Group(3)
+        lines = self.join(group, 2)
+        group.gather(2, "c")
+        group.check_time()
+        self.assertEqual(lines[2].heard, [])
+        group._deadline -= collective._JOIN_SECONDS
+        group.check_time()
+        self.assertRegex(lines[2].heard[0]["why"], r"workers \[0, 1\] of 3 did not come within 60 s")
+        self.assertFalse(collective._Group(1).lost)
+
+
 class Local(OnSpark, unittest.TestCase):
     master = "local[2]"
 
@@ -237,6 +287,8 @@ class Local(OnSpark, unittest.TestCase):
             np.testing.assert_array_equal(self.fit(frame, callback=seen.append, **more).weights, resumed.weights)
             self.assertEqual(len(seen), 3)
             self.assertEqual(os.listdir(folder), ["collective.snap"])
+            with self.assertRaisesRegex(sparknet.DataError, f"worker . on .*: {folder}/collective.snap.* parameter"):
+                self.fit(frame, net=small_net(hidden=51), **more)
 
     def test_what_a_callback_of_a_group_raises_ends_the_training(self):
         def callback(stats):

@@ -69,8 +69,8 @@ class _Line:
 class _Job:
     """What travels to the tasks."""
 
-    def __init__(self, address, key, net, solver, specs, feed, seed, timeout, averaging):
-        self.address, self.key = address, key
+    def __init__(self, address, key, checkpoint, net, solver, specs, feed, seed, timeout, averaging):
+        self.address, self.key, self.checkpoint = address, key, checkpoint
         self.net, self.solver, self.specs, self.feed, self.seed = net, solver, specs, feed, seed
         self.timeout, self.averaging = timeout, averaging
 
@@ -103,7 +103,8 @@ def _train(job):
                 sparknet.Communicator(rank, len(hosts), all_gather, host=hosts[rank], timeout=job.timeout) as group,
             ):
                 averaging = sparknet.AveragingSolver(solver, group, timeout=job.timeout, **job.averaging)
-                _run(averaging, group, line, rank == 0)
+                with _checkpoint_named(line.file, job.checkpoint):
+                    _run(averaging, group, line, rank == 0)
         yield pa.RecordBatch.from_pydict({"worker": pa.array([rank], pa.int32())})
 
     return train
@@ -131,6 +132,15 @@ def _root_cause_first():
         if type(error) is sparknet.Error:
             time.sleep(5)
         raise
+
+
+@contextlib.contextmanager
+def _checkpoint_named(copy, checkpoint):
+    """What is wrong with the copy of a checkpoint is said of the driver's."""
+    try:
+        yield
+    except sparknet.DataError as error:
+        raise sparknet.DataError(str(error).replace(copy, str(checkpoint))) from None
 
 
 def _run(averaging, group, line, speaks):
@@ -232,8 +242,6 @@ class _Driver:
             answer_challenge(connection, self.key)
             while True:
                 self._events.put((line, *line.receive()))
-        if line.file and os.path.exists(line.file):
-            os.remove(line.file)
         self._events.put((line, {"kind": "end"}, None))
 
     def run(self, work):
@@ -275,6 +283,8 @@ class _Driver:
         elif kind == "end":
             if line.group is not None:
                 line.group.lose(f"worker {line.rank} is gone")
+            if line.file and os.path.exists(line.file):  # of which not all came
+                os.remove(line.file)
         elif kind == "begin":
             self._begin(line)
         elif kind == "round":
@@ -312,7 +322,7 @@ def train(frame, net, solver, specs, feed, *, seed, checkpoint_dir, checkpoint_e
     context = frame.sparkSession.sparkContext
     driver = _Driver(context, checkpoint, checkpoint_every, callback)
     tag = f"sparknet-{uuid.uuid4().hex[:12]}"
-    job = _Job(driver.address, driver.key, net, solver, specs, feed, seed, timeout, averaging)
+    job = _Job(driver.address, driver.key, checkpoint, net, solver, specs, feed, seed, timeout, averaging)
 
     def work():
         context.addJobTag(tag)
