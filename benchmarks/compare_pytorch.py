@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""LeNet's training step here and in PyTorch for the CPU: batch 64, f32, the same digits, the same number of threads.
+"""Training steps, and inference at batch 1, here and in PyTorch for the CPU: f32, the same number of threads.
 
-PyTorch is taken from PyPI into a virtual environment (build/torch-venv, made once). Blocks of steps alternate between
-the two, one of them working at a time, so that a clock that moves or a busy neighbour meets both alike.
+    benchmarks/compare_pytorch.py [CASE]... [options]
+
+LeNet trains on digits, the other nets on noise. PyTorch is taken from PyPI into a virtual environment (build/torch-venv,
+made once). Blocks of steps alternate between the two, one of them working at a time, so that a clock that moves or a busy
+neighbour meets both alike. At the end of each case stands the most memory that each process held.
 """
 
 from __future__ import annotations
@@ -16,12 +19,38 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYOUTS = ["contiguous", "channels_last"]
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-BLOCK_WARM_UP = 2  # steps at the start of a block that find the caches cold
+
+
+@dataclass
+class Case:
+    """A net, what is done with it, and how long it is watched."""
+
+    net: str
+    batch: int
+    rounds: int
+    steps: int
+    infer: bool = False
+    warm_up: int = 2  # steps at the start of a block that find the caches cold
+
+    @property
+    def what(self) -> str:
+        return f"{self.net} {'inference' if self.infer else 'step'}"
+
+
+CASES = {
+    "lenet": Case("lenet", 64, 20, 20),
+    "lenet-inference": Case("lenet", 1, 20, 200, infer=True),
+    "cifar10_quick": Case("cifar10_quick", 100, 20, 5),
+    "caffenet": Case("caffenet", 16, 8, 2, warm_up=1),
+    "alexnet": Case("alexnet", 16, 8, 2, warm_up=1),
+    "resnet50": Case("resnet50", 8, 8, 1, warm_up=1),
+}
 
 
 def fail(message: str) -> None:
@@ -56,10 +85,10 @@ def torch_python(venv: Path) -> Path:
 
 
 class Contender:
-    """A process that trains `n` steps for each line "step n" and answers with the loss and the times."""
+    """A process that trains `n` steps for each line "each n" and answers with the loss and the times."""
 
-    def __init__(self, name: str, command: list[str | Path], env: dict[str, str]) -> None:
-        self.name = name
+    def __init__(self, name: str, command: list[str | Path], env: dict[str, str], warm_up: int = 2) -> None:
+        self.name, self.warm_up = name, warm_up
         self.rounds: list[list[float]] = []
         self.losses: list[float] = []
         self.process = subprocess.Popen(
@@ -76,12 +105,12 @@ class Contender:
 
     def block(self, steps: int, count: bool) -> None:
         assert self.process.stdin
-        self.process.stdin.write(f"step {BLOCK_WARM_UP + steps}\n")
+        self.process.stdin.write(f"each {self.warm_up + steps}\n")
         self.process.stdin.flush()
         loss, *times = (float(word) for word in self.answer().split())
         self.losses.append(loss)
         if count:
-            self.rounds.append(times[BLOCK_WARM_UP:])
+            self.rounds.append(times[self.warm_up :])
         time.sleep(0.02)  # threads that spin for a while after their work come to rest
 
     def median(self) -> float:
@@ -93,6 +122,10 @@ class Contender:
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def peak_mb(self) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
     def close(self) -> None:
         assert self.process.stdin
@@ -117,12 +150,23 @@ def torch_environment(threads: int) -> dict[str, str]:
     return env
 
 
-def compare(threads: int, step: Path, python: Path, data: Path, args: argparse.Namespace) -> dict:
-    ours = Contender("lenet_step", [step, "--threads", str(threads)], dict(os.environ))
-    worker = [python, Path(__file__).with_name("torch_step.py"), "--data", data, "--threads", str(threads)]
-    worker += ["--sgd", args.sgd] + (["--compile"] if args.compile else [])
+def compare(case: Case, threads: int, python: Path, digits: Path | None, args: argparse.Namespace) -> dict:
+    rounds, steps = args.rounds or case.rounds, args.steps or case.steps
+    command = [args.build_dir / "bin" / ("lenet_step" if digits else "net_step"), "--threads", str(threads)]
+    worker = [python, Path(__file__).with_name("torch_step.py"), "--net", case.net, "--batch", str(case.batch)]
+    worker += ["--threads", str(threads), "--sgd", args.sgd]
+    if digits:
+        worker += ["--data", digits]
+    else:
+        command += ["--net", case.net, "--batch", str(case.batch)]
+    for given, flag in ((case.infer, "--infer"), (args.compile, "--compile")):
+        worker += [flag] if given else []
+    command += ["--infer"] if case.infer else []
+    ours = Contender("sparknet", command, dict(os.environ), case.warm_up)
     theirs = {
-        layout: Contender(f"PyTorch ({layout})", worker + ["--layout", layout], torch_environment(threads))
+        layout: Contender(
+            f"PyTorch ({layout})", worker + ["--layout", layout], torch_environment(threads), case.warm_up
+        )
         for layout in LAYOUTS
     }
     contenders = [ours, *theirs.values()]
@@ -131,13 +175,14 @@ def compare(threads: int, step: Path, python: Path, data: Path, args: argparse.N
             print(f"  {contender.description}")
 
     for contender in contenders:
-        contender.block(args.steps, count=False)
+        contender.block(steps, count=False)
     start, busy = time.monotonic(), busy_seconds() - sum(c.cpu_seconds() for c in contenders)
-    for number in range(args.rounds):
+    for number in range(rounds):
         for i in range(len(contenders)):
-            contenders[(number + i) % len(contenders)].block(args.steps, count=True)
+            contenders[(number + i) % len(contenders)].block(steps, count=True)
     others = busy_seconds() - sum(c.cpu_seconds() for c in contenders) - busy
     others /= (time.monotonic() - start) * (os.cpu_count() or 1)
+    peaks = {contender.name: contender.peak_mb() for contender in contenders}
     for contender in contenders:
         contender.close()
 
@@ -148,21 +193,29 @@ def compare(threads: int, step: Path, python: Path, data: Path, args: argparse.N
     ]
     low, _, high = statistics.quantiles(ratios, n=4)
     print(
-        f"lenet step threads={threads} ours/pytorch {our_ms / best_ms:.2f} "
-        f"(ours {our_ms:.1f} ms, pytorch {best_ms:.1f} ms {best}, median of {args.rounds * args.steps})"
+        f"{case.what} threads={threads} ours/pytorch {our_ms / best_ms:.2f} "
+        f"(ours {our_ms:.3g} ms, pytorch {best_ms:.3g} ms {best}, median of {rounds * steps})"
     )
     if not args.quiet:
-        print(f"  the middle half of the {args.rounds} rounds: {low:.2f} to {high:.2f}")
-        print(f"  pytorch {other}: {other_ms:.1f} ms, ours/pytorch {our_ms / other_ms:.2f}")
+        print(f"  the middle half of the {rounds} rounds: {low:.2f} to {high:.2f}")
+        print(f"  pytorch {other}: {other_ms:.3g} ms, ours/pytorch {our_ms / other_ms:.2f}")
+        print(
+            f"  memory at the most: ours {peaks[ours.name]:.0f} MB, pytorch {peaks[theirs[best].name]:.0f} MB, "
+            f"ours/pytorch {peaks[ours.name] / peaks[theirs[best].name]:.2f}"
+        )
         print("  loss: " + ", ".join(f"{c.name} {c.losses[0]:.3f} -> {c.losses[-1]:.3f}" for c in contenders))
     if others > 0.05:
         print(f"  other programs took {others:.0%} of the machine meanwhile; repeat this at a quiet moment")
     sys.stdout.flush()
     for contender in contenders:
-        if not contender.losses[-1] < contender.losses[0]:
+        # On noise, and with dropout, a net need not be better after some steps than before.
+        if not contender.losses[-1] < (contender.losses[0] if digits else float("inf")):
             fail(f"{contender.name} does not learn: its loss went from {contender.losses[0]} to {contender.losses[-1]}")
     return {
+        "case": case.what,
+        "batch": case.batch,
         "threads": threads,
+        "peak_mb": peaks,
         "ratio": our_ms / best_ms,
         "ratio_quartiles": [low, high],
         "best_layout": best,
@@ -185,9 +238,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cores = len(os.sched_getaffinity(0))
     both = sorted({1, cores})
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)} (all)")
     parser.add_argument("--threads", type=int, nargs="+", default=both, help="thread counts (one, and all cores)")
-    parser.add_argument("--rounds", type=int, default=20, help="blocks of each contender (20)")
-    parser.add_argument("--steps", type=int, default=20, help="measured steps in a block (20)")
+    parser.add_argument("--rounds", type=int, help="blocks of each contender (20 to 8)")
+    parser.add_argument("--steps", type=int, help="measured steps in a block (200 to 1)")
     parser.add_argument("--build-dir", type=Path, default=ROOT / "build" / "release", help="build tree (build/release)")
     parser.add_argument("--venv", type=Path, default=ROOT / "build" / "torch-venv", help="where PyTorch is or goes")
     parser.add_argument("--sgd", choices=["fused", "foreach", "for-loop"], default="fused", help="of PyTorch (fused)")
@@ -195,30 +249,39 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quiet", action="store_true", help="one line for each thread count")
     parser.add_argument("--json", type=Path, help="write every time measured to this file")
     args = parser.parse_args()
-    if args.rounds < 2 or args.steps < 1 or min(args.threads) < 1:
+    for case in args.cases:
+        if case not in CASES:
+            parser.error(f"there is no case {case}; there are {', '.join(CASES)}")
+    if (args.rounds or 2) < 2 or (args.steps or 1) < 1 or min(args.threads) < 1:
         parser.error("--rounds is at least 2, --steps and --threads at least 1")
     return args
 
 
 def main() -> None:
     args = parse()
-    step = args.build_dir / "bin" / "lenet_step"
-    if not step.exists():
-        fail(
-            f"{step} is not built; it needs Google Benchmark (Debian: libbenchmark-dev), then\n"
-            "  cmake --preset release && cmake --build --preset release --target lenet_step"
-        )
+    for program in ("lenet_step", "net_step"):
+        if not (args.build_dir / "bin" / program).exists():
+            fail(
+                f"{args.build_dir}/bin/{program} is not built; it needs Google Benchmark and CLI11 (Debian: "
+                "libbenchmark-dev, libcli11-dev), then\n"
+                "  cmake --preset release && cmake --build --preset release --target lenet_step net_step"
+            )
     python = torch_python(args.venv)
+    results = []
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "digits"
-        export = subprocess.run([step, "--export", data], stdout=subprocess.PIPE, text=True)
+        digits = Path(folder) / "digits"
+        step = args.build_dir / "bin" / "lenet_step"
+        export = subprocess.run([step, "--export", digits], stdout=subprocess.PIPE, text=True)
         if export.returncode != 0:
             fail("lenet_step could not give out its digits")
-        print(f"LeNet, batch 64, f32, {export.stdout.strip()}", flush=True)
-        cases = [compare(threads, step, python, data, args) for threads in args.threads]
+        for name in args.cases or CASES:
+            case = CASES[name]
+            on_digits = name == "lenet"
+            print(f"{case.what}, batch {case.batch}, f32, {export.stdout.strip() if on_digits else 'noise'}", flush=True)
+            results += [compare(case, n, python, digits if on_digits else None, args) for n in args.threads]
     if args.json:
         machine = {"platform": platform.platform(), "cores": os.cpu_count(), "load": os.getloadavg()}
-        args.json.write_text(json.dumps({"machine": machine, "cases": cases}, indent=1) + "\n")
+        args.json.write_text(json.dumps({"machine": machine, "cases": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

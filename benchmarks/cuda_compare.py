@@ -25,9 +25,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from compare_pytorch import BLOCK_WARM_UP, LAYOUTS, ROOT, Contender, has_torch, torch_python
+from compare_pytorch import LAYOUTS, ROOT, Contender, has_torch, torch_python
 
-WORKER = Path(__file__).with_name("torch_gpu_step.py")
+WORKER = Path(__file__).with_name("torch_step.py")
 KINDS = {"eager": [], "compiled": ["--compile"]}
 MEASURES = ["one by one", "together"]
 
@@ -85,7 +85,7 @@ class GpuContender(Contender):
         """Returns the mean time of the steps that were asked for together."""
         assert self.process.stdin
         try:
-            self.process.stdin.write(f"step {BLOCK_WARM_UP + steps}\n")
+            self.process.stdin.write(f"step {self.warm_up + steps}\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             raise Broken(f"{self.name} ended with exit status {self.process.wait()}") from None
@@ -94,7 +94,7 @@ class GpuContender(Contender):
             raise Broken(f"{self.name} does not learn: its loss is {loss}")
         self.losses.append(loss)
         if count:
-            self.rounds.append(times[BLOCK_WARM_UP:])
+            self.rounds.append(times[self.warm_up :])
             self.together.append(together)
         return together
 

@@ -67,6 +67,38 @@ NetParam caffenet(Dim batch, Dim classes) {
       AccuracyLayer{"accuracy", {"fc8", "label"}, {}, Include::Test},
       SoftmaxWithLoss{"loss", {"fc8", "label"}});
 }
+
+NetParam alexnet(Dim batch, Dim classes) {
+  const PoolingOptions pool{.pooling = Pooling::Max, .kernel = 3, .stride = 2};
+  const LRNOptions norm{.local_size = 5, .alpha = 0.0001, .beta = 0.75};
+  return NetParam("AlexNet",
+      RDDLayer{"data", {batch, 3, 227, 227}},
+      RDDLayer{"label", {batch, 1}},
+      ConvolutionLayer{"conv1", {"data"}, conv({.kernel = 11, .num_output = 96, .stride = 4}, 0)},
+      ReLULayer{"relu1", {"conv1"}},
+      LRNLayer{"norm1", {"relu1"}, norm},
+      PoolingLayer{"pool1", {"norm1"}, pool},
+      ConvolutionLayer{"conv2", {"pool1"}, conv({.kernel = 5, .num_output = 256, .pad = 2, .group = 2}, 0.1)},
+      ReLULayer{"relu2", {"conv2"}},
+      LRNLayer{"norm2", {"relu2"}, norm},
+      PoolingLayer{"pool2", {"norm2"}, pool},
+      ConvolutionLayer{"conv3", {"pool2"}, conv({.kernel = 3, .num_output = 384, .pad = 1}, 0)},
+      ReLULayer{"relu3", {"conv3"}},
+      ConvolutionLayer{"conv4", {"relu3"}, conv({.kernel = 3, .num_output = 384, .pad = 1, .group = 2}, 0.1)},
+      ReLULayer{"relu4", {"conv4"}},
+      ConvolutionLayer{"conv5", {"relu4"}, conv({.kernel = 3, .num_output = 256, .pad = 1, .group = 2}, 0.1)},
+      ReLULayer{"relu5", {"conv5"}},
+      PoolingLayer{"pool5", {"relu5"}, pool},
+      InnerProductLayer{"fc6", {"pool5"}, fc(4096, 0.005, 0.1)},
+      ReLULayer{"relu6", {"fc6"}},
+      DropoutLayer{"drop6", {"relu6"}},
+      InnerProductLayer{"fc7", {"drop6"}, fc(4096, 0.005, 0.1)},
+      ReLULayer{"relu7", {"fc7"}},
+      DropoutLayer{"drop7", {"relu7"}},
+      InnerProductLayer{"fc8", {"drop7"}, fc(classes, 0.01, 0)},
+      AccuracyLayer{"accuracy", {"fc8", "label"}, {}, Include::Test},
+      SoftmaxWithLoss{"loss", {"fc8", "label"}});
+}
 // clang-format on
 
 }  // namespace example

@@ -12,6 +12,12 @@ namespace example {
 /// 60,965,224 parameters.
 sparknet::NetParam caffenet(sparknet::Dim batch, sparknet::Dim classes = 1000);
 
+/// BVLC's AlexNet, in the order of the paper: each normalisation before the pooling. 227x227; 60,965,224 parameters.
+sparknet::NetParam alexnet(sparknet::Dim batch, sparknet::Dim classes = 1000);
+
+/// Caffe's cifar10_quick. 32x32, ten classes; 145,578 parameters.
+sparknet::NetParam cifar10_quick(sparknet::Dim batch);
+
 /// BVLC's GoogLeNet (Szegedy et al. 2014). 224x224; 6,998,552 parameters. In the training phase two more classifiers,
 /// of loss weight 0.3, look at the middle of the net: 13,378,280. (BVLC's train_val.prototxt has them in the test phase
 /// too, where they change nothing but the sum of the losses.)

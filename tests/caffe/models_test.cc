@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/models/models.h"
 #include "sparknet/sparknet.h"
 #include "src/caffe/proto.h"
 #include "tests/temp_dir.h"
@@ -46,25 +47,6 @@ NetParam lenet() {
       InnerProductLayer{"ip1", {"pool2"}, {.num_output = 500}},
       ReLULayer{"relu1", {"ip1"}},
       InnerProductLayer{"ip2", {"relu1"}, {.num_output = 10}},
-      AccuracyLayer{"accuracy", {"ip2", "label"}},
-      SoftmaxWithLoss{"loss", {"ip2", "label"}});
-}
-
-NetParam cifar10_quick() {
-  return NetParam("CIFAR10_quick",
-      RDDLayer{"data", {100, 3, 32, 32}},
-      RDDLayer{"label", {100, 1}},
-      ConvolutionLayer{"conv1", {"data"}, {.kernel = 5, .num_output = 32, .pad = 2}},
-      PoolingLayer{"pool1", {"conv1"}, {.kernel = 3, .stride = 2}},
-      ReLULayer{"relu1", {"pool1"}},
-      ConvolutionLayer{"conv2", {"relu1"}, {.kernel = 5, .num_output = 32, .pad = 2}},
-      ReLULayer{"relu2", {"conv2"}},
-      PoolingLayer{"pool2", {"relu2"}, {.pooling = Pooling::Ave, .kernel = 3, .stride = 2}},
-      ConvolutionLayer{"conv3", {"pool2"}, {.kernel = 5, .num_output = 64, .pad = 2}},
-      ReLULayer{"relu3", {"conv3"}},
-      PoolingLayer{"pool3", {"relu3"}, {.pooling = Pooling::Ave, .kernel = 3, .stride = 2}},
-      InnerProductLayer{"ip1", {"pool3"}, {.num_output = 64}},
-      InnerProductLayer{"ip2", {"ip1"}, {.num_output = 10}},
       AccuracyLayer{"accuracy", {"ip2", "label"}},
       SoftmaxWithLoss{"loss", {"ip2", "label"}});
 }
@@ -199,7 +181,7 @@ TEST_SUITE("data") {
       const Tensor known = read_npy(*models / (std::string(model) + ".ref_" + blob + "_test_first100.npy"), {100, 10});
       CHECK(equal(net.blob(blob), known, 1e-4));
     };
-    check(cifar10_quick(), "cifar10_quick_iter_5000", "ip2");
+    check(example::cifar10_quick(100), "cifar10_quick_iter_5000", "ip2");
     check(cifar10_full(), "cifar10_full_iter_70000", "ip1");
   }
 
@@ -211,7 +193,7 @@ TEST_SUITE("data") {
       CAPTURE(file.string());
       const std::string name = file.filename().string();
       const NetParam param = name.starts_with("lenet")           ? lenet()
-                             : name.starts_with("cifar10_quick") ? cifar10_quick()
+                             : name.starts_with("cifar10_quick") ? example::cifar10_quick(100)
                                                                  : cifar10_full();
       Solver solver({.momentum = 0.9}, param);
       const std::filesystem::path model = std::filesystem::path(file).replace_extension(".caffemodel");
@@ -263,7 +245,7 @@ TEST_SUITE("slow") {
     const SourcePtr test_set = read_cifar10({*cifar / "test_batch.bin.gz"});
     const Transform transform = cifar_transform(*cifar);
     check_scores(
-        cifar10_quick(),
+        example::cifar10_quick(100),
         *models,
         test_set,
         transform,

@@ -8,6 +8,8 @@ using namespace sparknet;
 TEST_CASE("published nets are written for Caffe and come back as they were") {
   for (const NetParam& net :
        {example::caffenet(10),
+        example::alexnet(10),
+        example::cifar10_quick(100),
         example::googlenet(32),
         example::vgg16(4),
         example::resnet50(8, 20),

@@ -134,7 +134,6 @@ TEST_SUITE("threads") {
   TEST_CASE("one that sleeps past the budget is left out and comes back with what the others know") {
     const AveragingOptions options{.round = {.max_steps = 5}, .quorum = 2, .timeout = 400ms};
     std::atomic<bool> slept = false;
-    std::atomic<int> rounds_without = 0;
     const TempDir folder;  // they save together, those that were away too
     const Run run = disturbed(
         options,

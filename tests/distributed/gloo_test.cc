@@ -51,6 +51,10 @@ TEST_CASE("what keeps members from finding each other is said") {
       gloo_communicator(0, 1, alone, {.host = "no.such.host.invalid"}),
       doctest::Contains("rank 0 of 1 cannot listen at \"no.such.host.invalid\": "),
       Error);
+  CHECK_THROWS_WITH_AS(
+      gloo_communicator(0, 1, alone, {.host = "203.0.113.1"}),
+      "rank 0 of 1 cannot listen at \"203.0.113.1\": it is no address of this machine",
+      Error);
   // A member whose own address came back as the other's: nobody answers there.
   const auto twice = [](const std::string& mine) { return std::vector<std::string>{mine, mine.substr(2) + " -"}; };
   CHECK_THROWS_WITH_AS(

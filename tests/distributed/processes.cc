@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <type_traits>
 
 #include "tests/distributed/processes.h"
 
@@ -20,7 +21,12 @@ Tensor brought(int rank, Dim count, DType dtype) {
   std::minstd_rand random(static_cast<unsigned>(rank) + 1);
   dispatch(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    for (T& x : values.span<T>()) x = static_cast<T>(random()) / T(1e9) - 1;
+    for (T& x : values.span<T>()) {
+      if constexpr (std::is_floating_point_v<T>)
+        x = static_cast<T>(random()) / T(1e9) - 1;
+      else
+        x = static_cast<T>(random() & 127);
+    }
   });
   return values;
 }

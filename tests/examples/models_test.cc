@@ -101,6 +101,18 @@ TEST_CASE("published nets: shapes of CaffeNet") {
   check_shapes(caffenet(3, 20), {{"fc8", {3, 20}}, {"accuracy", {1}}}, Phase::Test);
 }
 
+TEST_CASE("published nets: shapes of AlexNet, whose normalisations are before the pooling") {
+  check_shapes(
+      alexnet(10),
+      {{"norm1", {10, 96, 55, 55}},
+       {"pool1", {10, 96, 27, 27}},
+       {"norm2", {10, 256, 27, 27}},
+       {"pool2", {10, 256, 13, 13}},
+       {"pool5", {10, 256, 6, 6}},
+       {"fc8", {10, 1000}}});
+  CHECK(infer_shapes(alexnet(1), Phase::Test).size() == infer_shapes(caffenet(1), Phase::Test).size());
+}
+
 // Table 1 of the paper.
 TEST_CASE("published nets: shapes of GoogLeNet") {
   check_shapes(
@@ -206,6 +218,10 @@ TEST_CASE("published nets: SqueezeNet has its parameters and learns") {
   Net net(squeezenet(1));
   CHECK(learned(net) == 1'235'496);
   check_classifier(net);
+}
+
+TEST_CASE("published nets: cifar10_quick has its parameters") {
+  CHECK(learned(Net(cifar10_quick(1))) == 145'578);
 }
 
 TEST_SUITE("slow") {
