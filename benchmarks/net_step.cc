@@ -40,7 +40,7 @@ struct Model {
 };
 
 const std::map<std::string, Model> models = {
-    {"lenet", {[](Dim batch) { return example::lenet(batch); }, 10}},
+    {"lenet", {[](Dim batch) { return example::lenet(batch, batch); }, 10}},
     {"cifar10_quick", {[](Dim batch) { return example::cifar10_quick(batch); }, 10}},
     {"alexnet", {[](Dim batch) { return example::alexnet(batch); }, 1000}},
     {"caffenet", {[](Dim batch) { return example::caffenet(batch); }, 1000}},
@@ -83,7 +83,7 @@ void set_inputs(Net& net, int classes) {
   std::mt19937 random(1);
   std::uniform_real_distribution<float> pixel(-1, 1);
   std::uniform_int_distribution<int> label(0, classes - 1);
-  for (const InferredLayer& layer : infer_shapes(net.param(), Phase::Train)) {
+  for (const InferredLayer& layer : infer_shapes(net.param(), net.options().phase)) {
     if (layer.param.type() != "RDDLayer") continue;
     const bool labels = layer.param.name() == "label";
     Tensor values(layer.top_shapes[0]);
