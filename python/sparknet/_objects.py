@@ -330,8 +330,8 @@ class Master(native.Handle):
 
 class Communicator(native.Handle):
     """Member `rank` of a group of `size` processes, which talk over TCP by Gloo. `all_gather` is how they find each other:
-    a function that is given a line of text and returns those of all members in the order of their ranks, such as
-    BarrierTaskContext.allGather. `host` is where the others reach this one, and `timeout` the seconds of each exchange.
+    a function that is given a line of text and returns those of all members in the order of their ranks, by files, a
+    key-value store, whatever there is. `host` is where the others reach this one, and `timeout` the seconds of each exchange.
 
     A context manager: at its end the members leave together, and where an exception ends it the others are told."""
 

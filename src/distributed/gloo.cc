@@ -18,7 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Milliseconds = std::chrono::milliseconds;
 
-/// Gloo's own way of saying for ever ends after 30 s.
+/// Stands for no limit, for which Gloo has no word in a wait.
 constexpr Milliseconds for_ever = std::chrono::hours(24 * 365);
 
 Milliseconds rounded_up(std::chrono::nanoseconds time) {
@@ -38,8 +38,8 @@ std::string to_hex(const std::vector<char>& bytes) {
   return text;
 }
 
-/// The first address of `host` at which this process can listen, in digits: where it is none, Gloo of 2022 frees what
-/// it has not got. Empty stands for the machine's own name. Throws TransportError.
+/// The first address of `host` at which this process can listen, in digits: Debian 12's Gloo crashes on a name
+/// that nobody knows. Empty stands for the machine's own name. Throws TransportError.
 std::string address_of(std::string host) {
   char name[256] = "";
   if (host.empty() && gethostname(name, sizeof name - 1) == 0) host = name;

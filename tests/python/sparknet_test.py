@@ -47,6 +47,12 @@ def lenet(batch=64):
     )
 
 
+def anonymous_bytes():
+    """What this process holds and has from no file."""
+    with open("/proc/self/status", encoding="utf-8") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+
+
 def line_data(examples=40, seed=0):
     random = np.random.default_rng(seed)
     x = random.normal(size=(examples, 3)).astype("f4")
@@ -206,6 +212,26 @@ class Running(unittest.TestCase):
             self.assertIn("copied", net.load(os.path.join(folder, "a.caffemodel")))
 
 
+class Memory(unittest.TestCase):
+    def test_gradients_take_up_no_memory_until_they_are_written(self):
+        wide = sparknet.NetParam(
+            "wide",
+            RDDLayer("data", [2, 4096]),
+            RDDLayer("label", [2]),
+            InnerProductLayer("ip", ["data"], num_output=4096),
+            SoftmaxWithLoss("loss", ["ip", "label"]),
+        )
+        weights = 4 * 4096 * 4096
+        before = anonymous_bytes()
+        net = sparknet.Net(wide, "train", threads=1)
+        made = anonymous_bytes() - before
+        net.forward(data=np.ones((2, 4096), "f4"), label=np.zeros(2, "i4"))
+        net.backward()
+        trained = anonymous_bytes() - before
+        self.assertLess(made, 1.2 * weights)
+        self.assertGreater(trained, 1.9 * weights)
+
+
 class Rounds(unittest.TestCase):
     def run_rounds(self, slices, turn):
         x, label = line_data()
@@ -345,10 +371,6 @@ class Arrow(unittest.TestCase):
         np.testing.assert_array_equal(*weights)
 
     def test_u8_images_are_read_where_arrow_has_them(self):
-        def held():
-            with open("/proc/self/status", encoding="utf-8") as status:
-                return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
-
         rows, pixels = 20000, 784
         images = np.random.default_rng(1).integers(0, 255, (rows, pixels)).astype("u1")
         labels = pa.array(np.arange(rows, dtype="i4") % 10)
@@ -362,16 +384,16 @@ class Arrow(unittest.TestCase):
                 with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
                     writer.write_table(table)
                 mapped = pa.ipc.open_file(pa.memory_map(path)).read_all()
-                before = held()
+                before = anonymous_bytes()
                 source = sparknet.Source.from_arrow(mapped, columns)
-                made = held() - before
+                made = anonymous_bytes() - before
                 net = sparknet.Net(lenet(), "train", threads=1)
                 net.forward(data=images[:64].reshape(64, 1, 28, 28), label=np.zeros((64, 1), "i4"))
-                before = held()
+                before = anonymous_bytes()
                 net.set_data(source, shuffle=True, transforms={"data": {"scale": 1 / 256}})
                 for _ in range(40):
                     net.forward()
-                copied[kind] = made, held() - before
+                copied[kind] = made, anonymous_bytes() - before
         for made, fed in copied.values():
             self.assertLess(made, 1e6)  # of 16 and 125 MB of images
             self.assertLess(fed, 4e6)

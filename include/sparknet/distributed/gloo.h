@@ -12,7 +12,7 @@ namespace sparknet {
 
 /// How the members of a group that is not yet one find each other: every member calls it once, with a line of text of
 /// its own, and gets the lines of all, in the order of their ranks. By whatever there is: a file system, a key-value
-/// store, BarrierTaskContext.allGather of Spark.
+/// store, a connection of each to whoever started them.
 using AllGather = std::function<std::vector<std::string>(const std::string& mine)>;
 
 struct GlooOptions {

@@ -87,10 +87,7 @@ def _train(job):
             path, rows = executor.keep_partition(folder, rank, batches)
             if rows == 0:
                 raise executor.empty(rank, len(hosts))
-            source = sparknet.Source.from_arrow(executor.map_partition(path), job.specs)
-            # The seeds that AveragingSolver gives its ranks.
-            solver = sparknet.Solver(job.solver, job.net, threads=context.cpus(), seed=job.seed + (rank << 32))
-            solver.set_data(source, **job.feed)
+            solver = executor.make_solver(job, rank, executor.map_partition(path), context.cpus())
 
             def all_gather(mine):
                 answer = line.ask({"kind": "gather", "line": mine})

@@ -74,7 +74,6 @@ class SparkNetEstimator(Saved, Estimator):
         outputs=None,
     ):
         super().__init__()
-        self._given = self._input_kwargs
         is_group = _one_of("mode", mode, ("rounds", "collective")) == "collective"
         if is_group and (codec != "exact" or quorum is not None):
             raise sparknet.Error('quorum and codec are of mode="rounds": a group needs all and sends weights as they are')
@@ -93,7 +92,7 @@ class SparkNetEstimator(Saved, Estimator):
         self.quorum = quorum
 
     def _save_files(self, folder):
-        given = dict(self._given)
+        given = dict(self._input_kwargs)
         net, solver = given.pop("net"), given.pop("solver")
         if given.pop("callback", None) is not None:
             raise sparknet.Error("callback: a function cannot be saved; save an estimator without one")
@@ -159,7 +158,8 @@ class SparkNetModel(Saved, Model):
     `outputs` names them: {"prob": "probability"} makes of each row's part of the blob an array<float> (or a float where
     it has one element), {"ip2": {"column": "prediction", "argmax": True}} the number of its largest element, a double.
     None: the net's outputs, but for losses. save(path) writes net.prototxt, weights.caffemodel and model.json into a new
-    folder of any file system of Spark's; SparkNetModel.load(path) reads them. The net runs in its test phase; labels that the frame lacks are taken as 0.
+    folder of any file system of Spark's; SparkNetModel.load(path) reads them. The net runs in its test phase; labels that
+    the frame lacks are taken as 0.
     """
 
     def __init__(self, net, weights, inputs, outputs=None):

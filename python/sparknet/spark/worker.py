@@ -133,6 +133,13 @@ _solvers = collections.OrderedDict()
 _SOLVER_BYTES = 1 << 30
 
 
+def make_solver(job, worker, table, cpus):
+    """A worker's solver, which has its partition, and the seed that AveragingSolver gives this rank."""
+    solver = sparknet.Solver(job.solver, job.net, threads=cpus, seed=job.seed + (worker << 32))
+    solver.set_data(sparknet.Source.from_arrow(table, job.specs), **job.feed)
+    return solver
+
+
 def _solver_for(job, worker, path, cpus):
     key = (job.id, worker, path)
     if key in _solvers:
@@ -147,10 +154,7 @@ def _solver_for(job, worker, path, cpus):
         del _solvers[other]
     while len(_solvers) >= most:
         _solvers.popitem(last=False)
-    source = sparknet.Source.from_arrow(table, job.specs)
-    # The seeds that AveragingSolver gives its ranks.
-    solver = sparknet.Solver(job.solver, job.net, threads=cpus, seed=job.seed + (worker << 32))
-    solver.set_data(source, **job.feed)
+    solver = make_solver(job, worker, table, cpus)
     _solvers[key] = solver
     return solver
 
