@@ -313,6 +313,8 @@ class Local(OnSpark, unittest.TestCase):
         refused('mode is "round"', kind=sparknet.Error, mode="round")
         refused('solver_state is "keep"; there are reset, average', kind=sparknet.Error, solver_state="keep")
         refused("quorum and codec are of mode", kind=sparknet.Error, mode="collective", codec="bf16")
+        words = 'a group of 4 workers needs as many slots at the same time, and there are 2; .* mode="rounds"'
+        refused(words, kind=sparknet.Error, mode="collective", num_workers=4)
         text = frame.withColumn("x", F.lit("words"))
         with self.assertRaisesRegex(sparknet.DataError, "it holds string; numbers, arrays"):
             self.fit(text)

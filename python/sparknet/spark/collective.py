@@ -18,6 +18,7 @@ from multiprocessing.connection import Client, Listener, answer_challenge, deliv
 
 import numpy as np
 import pyarrow as pa
+from py4j.protocol import Py4JError
 from pyspark import BarrierTaskContext, InheritableThread
 
 import sparknet
@@ -310,6 +311,22 @@ class _Driver:
         return {"kind": "ok", "stop": stop, "checkpoint": bool(self._checkpoint and due)}
 
 
+def _require_slots(context, workers):
+    """Refuses a group for which there is no room: Spark 4.3 ends the whole session over it. Executors may yet come."""
+    scheduler = context._jsc.sc()
+    deadline = time.monotonic() + (0 if context.master.startswith("local[") else _JOIN_SECONDS)
+    while True:
+        slots = scheduler.maxNumConcurrentTasks(scheduler.resourceProfileManager().defaultResourceProfile())
+        if slots >= workers:
+            return
+        if time.monotonic() >= deadline:
+            raise sparknet.Error(
+                f"a group of {workers} workers needs as many slots at the same time, and there are {slots}; take fewer "
+                'workers, or mode="rounds", in which they take turns'
+            )
+        time.sleep(0.5)
+
+
 def train(frame, net, solver, specs, feed, *, seed, checkpoint_dir, checkpoint_every, callback, timeout, **averaging):
     """The weights after solver.max_iter iterations."""
     checkpoint = None
@@ -317,6 +334,7 @@ def train(frame, net, solver, specs, feed, *, seed, checkpoint_dir, checkpoint_e
         os.makedirs(checkpoint_dir, exist_ok=True)
         checkpoint = os.path.join(checkpoint_dir, "collective.snap")
     context = frame.sparkSession.sparkContext
+    _require_slots(context, frame.rdd.getNumPartitions())
     driver = _Driver(context, checkpoint, checkpoint_every, callback)
     tag = f"sparknet-{uuid.uuid4().hex[:12]}"
     job = _Job(driver.address, driver.key, checkpoint, net, solver, specs, feed, seed, timeout, averaging)
@@ -329,7 +347,8 @@ def train(frame, net, solver, specs, feed, *, seed, checkpoint_dir, checkpoint_e
     try:
         return driver.run(work)
     except BaseException:
-        context.cancelJobsWithTag(tag)
+        with contextlib.suppress(Py4JError):  # which would hide what has happened
+            context.cancelJobsWithTag(tag)
         raise
     finally:
         driver.close()
