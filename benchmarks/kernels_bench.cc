@@ -317,9 +317,27 @@ void add_all() {
   add_convolution("alexnet/conv1", {16, 3, 227, 227, 96, 11, 11, 4, 4}, relu, false);
   add_convolution("alexnet/conv2", {16, 96, 27, 27, 256, 5, 5, 1, 1, 2, 2, 1, 1, 2}, relu);
   add_convolution("alexnet/conv3", {16, 256, 13, 13, 384, 3, 3, 1, 1, 1, 1}, relu);
+  add_convolution("alexnet/conv4", {16, 384, 13, 13, 384, 3, 3, 1, 1, 1, 1, 1, 1, 2}, relu);
+  add_convolution("alexnet/conv5", {16, 384, 13, 13, 256, 3, 3, 1, 1, 1, 1, 1, 1, 2}, relu);
   add_inner_product("alexnet/fc6", {16, 9216, 4096}, relu);
   add_lrn("alexnet/norm1", {16, 96, 55, 55, 5, 1e-4, 0.75, 1, LrnRegion::AcrossChannels});
   add_pooling("alexnet/pool1", {16, 96, 55, 55, 27, 27, 3, 3, 2, 2}, PoolMethod::Max);
+
+  // The shapes of ResNet-50 that repeat.
+  add_convolution("resnet/conv1", {8, 3, 224, 224, 64, 7, 7, 2, 2, 3, 3}, {}, false);
+  add_convolution("resnet/2_1x1", {8, 256, 56, 56, 64, 1, 1}, {});
+  add_convolution("resnet/2_3x3", {8, 64, 56, 56, 64, 3, 3, 1, 1, 1, 1}, {});
+  add_convolution("resnet/2_expand", {8, 64, 56, 56, 256, 1, 1}, {});
+  add_convolution("resnet/3_1x1", {8, 512, 28, 28, 128, 1, 1}, {});
+  add_convolution("resnet/3_3x3", {8, 128, 28, 28, 128, 3, 3, 1, 1, 1, 1}, {});
+  add_convolution("resnet/3_expand", {8, 128, 28, 28, 512, 1, 1}, {});
+  add_convolution("resnet/4_stride", {8, 512, 28, 28, 256, 1, 1, 2, 2}, {});
+  add_convolution("resnet/4_1x1", {8, 1024, 14, 14, 256, 1, 1}, {});
+  add_convolution("resnet/4_3x3", {8, 256, 14, 14, 256, 3, 3, 1, 1, 1, 1}, {});
+  add_convolution("resnet/4_expand", {8, 256, 14, 14, 1024, 1, 1}, {});
+  add_convolution("resnet/5_1x1", {8, 2048, 7, 7, 512, 1, 1}, {});
+  add_convolution("resnet/5_3x3", {8, 512, 7, 7, 512, 3, 3, 1, 1, 1, 1}, {});
+  add_convolution("resnet/5_expand", {8, 512, 7, 7, 2048, 1, 1}, {});
 
   // Groups of one channel.
   add_convolution("mobilenet/conv2_dw", {8, 32, 112, 112, 32, 3, 3, 1, 1, 1, 1, 1, 1, 32}, {});

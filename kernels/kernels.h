@@ -696,9 +696,14 @@ enum class Isa : std::uint8_t { Portable, V3, V4 };
 /// The best one this machine runs.
 Isa best_isa();
 
+/// Where convolutions are done by minimal filtering, which multiplies two to four times less often, rounds up to three
+/// times as much as plain sums do, and lets NaN and infinity into the outputs next to those that they reach.
+/// WhereFaster is for F32 alone; Always is for tests.
+enum class Winograd : std::uint8_t { Never, WhereFaster, Always };
+
 /// A CPU backend with a crew of `threads` >= 1 threads of its own, the caller's included.
 /// Throws std::invalid_argument for an instruction set above best_isa().
-std::unique_ptr<Backend> make_cpu_backend(int threads, Isa isa);
+std::unique_ptr<Backend> make_cpu_backend(int threads, Isa isa, Winograd winograd = Winograd::WhereFaster);
 inline std::unique_ptr<Backend> make_cpu_backend(int threads) {
   return make_cpu_backend(threads, best_isa());
 }

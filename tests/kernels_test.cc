@@ -264,6 +264,75 @@ TEST_CASE("random convolutions") {
   }
 }
 
+const std::vector<ConvolutionShape> winograd_shapes = {
+    {2, 3, 4, 4, 5, 3, 3},                          // one tile of four by four points
+    {3, 16, 13, 13, 20, 3, 3, 1, 1, 1, 1},          // tiles that hang over
+    {2, 40, 14, 7, 33, 3, 3, 1, 1, 1, 1, 1, 1, 1},  // two blocks of outputs
+    {2, 17, 28, 28, 32, 3, 3, 1, 1, 2, 2},          // all the padding there can be
+    {5, 12, 7, 9, 12, 3, 3, 1, 1, 0, 1, 1, 1, 3},   // groups
+    {3, 20, 12, 12, 50, 5, 5},                      // LeNet
+    {2, 32, 16, 16, 32, 5, 5, 1, 1, 2, 2},          // cifar10_quick
+    {2, 10, 9, 6, 34, 5, 5, 1, 1, 4, 3, 1, 1, 2},   //
+    {1, 1, 1, 1, 1, 3, 3, 1, 1, 1, 1},              // a single pixel
+    {2, 150, 8, 8, 150, 3, 3, 1, 1, 1, 1},          // several sums of weight gradients
+};
+
+TEST_CASE("minimal filtering") {
+  if (test::on_gpu()) return;
+  for (const Isa isa : isas()) {
+    for (const int threads : {1, 2, 3}) {
+      const auto backend = make_cpu_backend(threads, isa, Winograd::Always);
+      INFO(backend->description());
+      unsigned seed = 50;
+      for (const ConvolutionShape& shape : winograd_shapes) {
+        INFO(describe(shape));
+        check_linear<float>(*backend, shape, ++seed);
+        check_linear<double>(*backend, shape, seed);
+      }
+    }
+  }
+}
+
+/// y, dx, dw and db, one behind the other.
+template <class T>
+Array<T> results(Backend& backend, const ConvolutionShape& shape) {
+  const Sizes n = sizes(shape);
+  const auto x = random_array<T>(n.x, 1), w = random_array<T>(n.w, 2), b = random_array<T>(n.outputs, 3);
+  auto dy = random_array<T>(n.y, 4);
+  const auto plan = backend.convolution(kType<T>, shape, {true, 0});
+  Scratch scratch(plan->scratch_bytes());
+  Array<T> all(n.y + n.x + n.w + n.outputs);
+  T *const y = all.data(), *const dx = y + n.y, *const dw = dx + n.x, *const db = dw + n.w;
+  plan->forward(x.data(), w.data(), b.data(), y, scratch.get());
+  plan->backward({x.data(), w.data(), y, dy.data(), dx, dw, db, false}, scratch.get());
+  return all;
+}
+
+TEST_CASE("minimal filtering gives the same bits on any number of threads") {
+  if (test::on_gpu()) return;
+  for (const ConvolutionShape& shape : winograd_shapes) {
+    INFO(describe(shape));
+    const auto alone = results<float>(*make_cpu_backend(1, best_isa(), Winograd::Always), shape);
+    for (const int threads : {2, 3, 5}) {
+      CHECK(same_bits(results<float>(*make_cpu_backend(threads, best_isa(), Winograd::Always), shape), alone));
+    }
+  }
+}
+
+TEST_CASE("minimal filtering is done where it is faster, in F32 alone, and not where it was ruled out") {
+  if (test::on_gpu()) return;
+  const ConvolutionShape large{2, 64, 28, 28, 64, 3, 3, 1, 1, 1, 1}, first{2, 3, 28, 28, 64, 3, 3, 1, 1, 1, 1};
+  const auto of = [](Winograd when, const ConvolutionShape& shape, auto zero) {
+    return results<decltype(zero)>(*make_cpu_backend(1, best_isa(), when), shape);
+  };
+  const auto never = of(Winograd::Never, large, 0.0f), always = of(Winograd::Always, large, 0.0f);
+  CHECK_FALSE(same_bits(never, always));
+  CHECK(same_bits(of(Winograd::WhereFaster, large, 0.0f), always));
+  CHECK(same_bits(of(Winograd::WhereFaster, first, 0.0f), of(Winograd::Never, first, 0.0f)));
+  CHECK_FALSE(same_bits(of(Winograd::Always, large, 0.0), of(Winograd::Never, large, 0.0)));
+  CHECK(same_bits(of(Winograd::WhereFaster, large, 0.0), of(Winograd::Never, large, 0.0)));
+}
+
 TEST_CASE("inner products") {
   const std::vector<InnerProductShape> shapes = {
       {1, 1, 1},

@@ -122,6 +122,25 @@ TEST_CASE("the plan changes no bit: fusion, in-place and shared memory against n
       }
 }
 
+TEST_CASE("minimal filtering is a choice of F32, which moves a loss by the rounding of sums") {
+  const NetParam param(
+      "wide",
+      RDDLayer{"data", {2, 16, 12, 12}},
+      RDDLayer{"label", {2}},
+      ConvolutionLayer{"conv", {"data"}, {.kernel = {3, 3}, .num_output = 32, .pad = {1, 1}}},
+      ReLULayer{"relu", {"conv"}},
+      InnerProductLayer{"ip", {"relu"}, {.num_output = 5}},
+      SoftmaxWithLoss{"loss", {"ip", "label"}});
+  const auto loss = [&](DType dtype, bool winograd) {
+    Net net(param, {.dtype = dtype, .winograd = winograd, .threads = 1});
+    net.set_data(random_examples(4, {16, 12, 12}, 3));
+    return net.forward();
+  };
+  CHECK(loss(DType::F64, true) == loss(DType::F64, false));
+  CHECK(loss(DType::F32, true) != loss(DType::F32, false));
+  CHECK(loss(DType::F32, true) == doctest::Approx(loss(DType::F32, false)).epsilon(1e-5));
+}
+
 TEST_CASE("gradients of whole nets are right: against central differences in double") {
   int checked = 0;
   for (const NetCase& c : net_cases(20)) {

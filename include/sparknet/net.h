@@ -23,6 +23,10 @@ struct NetOptions {
   /// On a GPU that can (sm_80 and later): lets convolutions and inner products of F32 round the factors of their
   /// products to TF32, which has 10 bits of fraction instead of 23 and is several times as fast.
   bool tf32 = true;
+  /// On the CPU: lets convolutions of F32 be done by minimal filtering (Winograd 1980) where that is faster. It rounds
+  /// up to three times as much as plain sums do, and lets NaN and infinity into the outputs beside those that they
+  /// reach.
+  bool winograd = true;
   /// The crew that runs the net, the caller's thread included; 0: one for each core this process may use.
   int threads = 0;
   /// Of the fillers and of dropout.

@@ -70,8 +70,8 @@ class HostDownload final : public Download {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int threads, Isa isa)
-      : engine_(threads, hot_for(isa)),
+  CpuBackend(int threads, Isa isa, Winograd winograd)
+      : engine_(threads, hot_for(isa), winograd),
         description_(
             std::string("cpu ") + isa_name(isa) + ", " + std::to_string(threads) +
             (threads == 1 ? " thread" : " threads")),
@@ -463,9 +463,9 @@ class CpuBackend final : public Backend {
 }  // namespace
 }  // namespace cpu
 
-std::unique_ptr<Backend> make_cpu_backend(int threads, Isa isa) {
+std::unique_ptr<Backend> make_cpu_backend(int threads, Isa isa, Winograd winograd) {
   if (isa > best_isa()) throw std::invalid_argument("this machine does not run " + std::string(cpu::isa_name(isa)));
-  return std::make_unique<cpu::CpuBackend>(threads, isa);
+  return std::make_unique<cpu::CpuBackend>(threads, isa, winograd);
 }
 
 }  // namespace sparknet::kernels

@@ -2,6 +2,7 @@
 
 #include "kernels/cpu/input_gradient.h"
 #include "kernels/cpu/weight_gradient.h"
+#include "kernels/cpu/winograd.h"
 
 namespace sparknet::kernels::cpu {
 namespace {
@@ -172,6 +173,11 @@ std::unique_ptr<Linear> make_convolution(
     Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation) {
   if (shape.group > 1 && shape.group == shape.channels && fits_depthwise(shape))
     return make_depthwise(engine, dtype, shape, activation);
+  const Winograd when =
+      engine.winograd == Winograd::WhereFaster && dtype != DType::F32 ? Winograd::Never : engine.winograd;
+  const Index lanes = dtype == DType::F32 ? engine.hot.f32.lanes : engine.hot.f64.lanes;
+  if (const auto form = winograd_form(shape, lanes, when))
+    return make_winograd(engine, dtype, shape, *form, activation);
   return with_type(dtype, [&](auto zero) -> std::unique_ptr<Linear> {
     return std::make_unique<Convolution<decltype(zero)>>(engine, shape, activation);
   });

@@ -11,10 +11,11 @@ namespace sparknet::kernels::cpu {
 
 /// What every plan of one backend shares; it outlives the plans.
 struct Engine {
-  Engine(int threads, const Hot& table) : team(threads), hot(table) {}
+  Engine(int threads, const Hot& table, Winograd when) : team(threads), hot(table), winograd(when) {}
 
   ThreadTeam team;
   const Hot& hot;
+  Winograd winograd;
 };
 
 template <class T>

@@ -81,6 +81,24 @@ struct FoldArgs {
   T* dst;
 };
 
+/// Minimal filtering of squares of outputs with square kernels: F(outputs, taps) for each side.
+enum class FilterForm : uint8_t { F2x3, F4x3, F2x5 };
+
+/// Squares of vectors to squares of vectors: element (i, j) of tile t, channel c is at
+/// src[t * src_step + i * src_row + j * src_column + c], and so in dst. Whole vectors are read and written.
+template <class T>
+struct FilterArgs {
+  Index tiles, channels;
+  const T* src;
+  Index src_step, src_row, src_column;
+  T* dst;
+  Index dst_step, dst_row, dst_column;
+  /// Of winograd_output: one for each channel, or null; and the activation.
+  const T* bias;
+  bool relu;
+  T slope;
+};
+
 /// dy (masked by y in place where `y` is given) copied to out[row * pitch + column]; sums[row] += the row's sum.
 template <class T>
 struct GradientArgs {
@@ -168,6 +186,14 @@ struct HotTable {
   void (*dot)(Index rows, Index count, const T* w, Index ldw, const T* x, T* y);
   /// The same of pieces of one array: y[r] = sum_i w[offsets[r] + i] * x[i].
   void (*dot_pieces)(Index rows, Index count, const T* w, const int32_t* offsets, const T* x, T* y);
+
+  /// The five changes of a convolution by minimal filtering: of the input, the products, the gradient of the output,
+  /// the weights, and the gradient of the products with the weights.
+  void (*winograd_input)(FilterForm, const FilterArgs<T>&);
+  void (*winograd_output)(FilterForm, const FilterArgs<T>&);
+  void (*winograd_gradient)(FilterForm, const FilterArgs<T>&);
+  void (*winograd_weights)(FilterForm, const FilterArgs<T>&);
+  void (*winograd_weight_gradient)(FilterForm, const FilterArgs<T>&);
 
   /// Windows of 2x2 with stride 2 inside the plane; mask null or the winner's number 0 to 3.
   void (*max_pool_2x2)(Index out_h, Index out_w, Index width, const T* x, T* y, uint8_t* mask);

@@ -44,7 +44,13 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options, const Plan* owner)
 }
 
 std::shared_ptr<kernels::Backend> Net::Plan::make_backend() const {
-  if (options.device.type == Device::Type::Cpu) return kernels::make_cpu_backend(options.threads);
+  if (options.device.type == Device::Type::Cpu) {
+    using kernels::Winograd;
+    return kernels::make_cpu_backend(
+        options.threads,
+        kernels::best_isa(),
+        options.winograd ? Winograd::WhereFaster : Winograd::Never);
+  }
   try {
     return make_cuda_backend({.device = options.device.index, .tf32 = options.tf32});
   } catch (const DeviceError& why) {

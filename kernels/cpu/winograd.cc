@@ -1,0 +1,607 @@
+#include "kernels/cpu/winograd.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/cpu/correlation.h"
+
+namespace sparknet::kernels::cpu {
+namespace {
+
+/// Bytes of changed inputs and products that a thread works on at a time: about half of a second-level cache.
+constexpr Index kBlockBytes = 512 * 1024;
+/// The same at the most, where it would be the weights that come from a farther cache for every block.
+constexpr Index kLargeBlockBytes = 4 * 1024 * 1024;
+/// Bytes of changed inputs and gradients between two sums of weight gradients.
+constexpr Index kChunkBytes = 2 * 1024 * 1024;
+constexpr Index kLargeChunkBytes = 16 * 1024 * 1024;
+/// Weights that are changed at a time, in channels.
+constexpr Index kWeightChannels = 16;
+
+struct Filter {
+  explicit Filter(FilterForm f)
+      : form(f), outputs(f == FilterForm::F4x3 ? 4 : 2), taps(f == FilterForm::F2x5 ? 5 : 3) {}
+
+  FilterForm form;
+  Index outputs, taps;
+  Index points() const { return outputs + taps - 1; }
+  Index squares() const { return points() * points(); }
+};
+
+/// Planes of one group of an image as pixels whose channels lie together, within zeros.
+template <class T>
+class Pixels {
+ public:
+  Pixels(const HotTable<T>& hot, Index channels, Index height, Index width, Index left, Index padded_width)
+      : hot_(hot),
+        channels_(channels),
+        height_(height),
+        width_(width),
+        left_(left),
+        padded_width_(padded_width),
+        pitch_(odd_pitch<T>(round_up(channels, hot.lanes))) {}
+
+  /// Elements from one pixel to the next, and from one row to the next.
+  Index pitch() const { return pitch_; }
+  Index row_pitch() const { return padded_width_ * pitch_; }
+
+  /// Rows [first, first + rows), of which those outside of the image are zeros.
+  void gather(const T* planes, Index first, Index rows, T* to) const {
+    for (Index h = first; h < first + rows; ++h, to += row_pitch()) {
+      if (h < 0 || h >= height_) {
+        std::fill_n(to, row_pitch(), T(0));
+        continue;
+      }
+      std::fill_n(to, left_ * pitch_, T(0));
+      T* const inner = to + left_ * pitch_;
+      hot_.transpose(channels_, width_, planes + h * width_, height_ * width_, inner, pitch_);
+      std::fill_n(inner + width_ * pitch_, (padded_width_ - left_ - width_) * pitch_, T(0));
+    }
+  }
+
+ private:
+  const HotTable<T>& hot_;
+  Index channels_, height_, width_, left_, padded_width_, pitch_;
+};
+
+/// The tiles of a batch: rows of tiles, those of all images one behind the other.
+struct TileRows {
+  Index images, each, wide;
+
+  Index count() const { return images * each; }
+  /// Calls f(image, first row of tiles, last + 1, tiles before it) for the images in [begin, end).
+  template <class F>
+  void for_images(Index begin, Index end, F&& f) const {
+    for (Index row = begin; row < end;) {
+      const Index image = row / each, stop = std::min(end, (image + 1) * each);
+      f(image, row - image * each, stop - image * each, (row - begin) * wide);
+      row = stop;
+    }
+  }
+};
+
+/// y = act(bias + w * x), with changed weights [group][point][block of outputs][channel][output].
+template <class T>
+class WinogradCorrelation {
+ public:
+  WinogradCorrelation(const Engine& engine, const ConvolutionShape& shape, FilterForm form)
+      : hot_(table<T>(engine)),
+        s_(shape),
+        f_(form),
+        channels_(shape.channels / shape.group),
+        outputs_(shape.num_output / shape.group),
+        unit_(2 * hot_.lanes),
+        blocks_((outputs_ + unit_ - 1) / unit_),
+        tiles_{
+            shape.batch, (shape.out_h() + f_.outputs - 1) / f_.outputs, (shape.out_w() + f_.outputs - 1) / f_.outputs},
+        pixels_(hot_, channels_, shape.height, shape.width, shape.pad_w, tiles_.wide * f_.outputs + f_.taps - 1),
+        product_pitch_(odd_pitch<T>(round_up(outputs_, hot_.lanes))),
+        point_size_(blocks_ * channels_ * unit_) {
+    const Index tile_bytes = f_.squares() * (pixels_.pitch() + product_pitch_) * static_cast<Index>(sizeof(T));
+    // So many tiles need as many bytes as the weights do.
+    const Index even = channels_ * outputs_ / (channels_ + outputs_);
+    const Index fitting =
+        std::max({hot_.max_rows, kBlockBytes / tile_bytes, std::min(kLargeBlockBytes / tile_bytes, even)});
+    const Index fair = (tiles_.count() + engine.team.size() - 1) / engine.team.size();
+    block_rows_ = std::clamp<Index>(fitting / tiles_.wide, 1, fair);
+    const Index max_tiles = block_rows_ * tiles_.wide;
+    plane_ = odd_pitch<T>(max_tiles * pixels_.pitch());
+    product_plane_ = odd_pitch<T>(max_tiles * product_pitch_);
+    pixels_at_ = layout_.add((block_rows_ * f_.outputs + f_.taps - 1) * pixels_.row_pitch());
+    changed_at_ = layout_.add(f_.squares() * plane_);
+    products_at_ = layout_.add(f_.squares() * product_plane_);
+    outputs_at_ = layout_.add(block_rows_ * f_.outputs * tiles_.wide * f_.outputs * product_pitch_);
+    weights_at_ = layout_.add(kWeightChannels * f_.taps * f_.taps * unit_);
+    for (Index c = 0; c < channels_; ++c) offsets_.push_back(static_cast<std::int32_t>(c * unit_));
+  }
+
+  /// Elements of scratch for each thread, and of the changed weights and the bias that all share.
+  Index scratch_size() const { return layout_.size(); }
+  Index weights_size() const { return s_.group * f_.squares() * point_size_; }
+  Index bias_size() const { return s_.group * blocks_ * unit_; }
+
+  /// Pieces of work of change().
+  Index weight_pieces() const { return s_.group * blocks_ * weight_parts(); }
+  /// From w[output][channel][tap] of all groups; or, turned, from w[channel][output][tap] with the taps from the last
+  /// to the first.
+  void change(Index piece, bool turned, const T* weights, T* changed, T* scratch) const {
+    const Index part = piece % weight_parts(), block = piece / weight_parts() % blocks_;
+    const Index group = piece / weight_parts() / blocks_;
+    const Index c = part * kWeightChannels, n = std::min(kWeightChannels, channels_ - c);
+    const Index o = block * unit_, outputs = std::min(unit_, outputs_ - o);
+    const Index taps = f_.taps * f_.taps;
+    const T* const from = weights + group * outputs_ * channels_ * taps;
+    T* const lined_up = scratch + weights_at_;
+    if (turned) {
+      for (Index i = 0; i < n; ++i) {
+        hot_.transpose(outputs, taps, from + ((c + i) * outputs_ + o) * taps, taps, lined_up + i * taps * unit_, unit_);
+      }
+    } else {
+      hot_.transpose(outputs, n * taps, from + (o * channels_ + c) * taps, channels_ * taps, lined_up, unit_);
+    }
+    FilterArgs<T> args{};
+    args.tiles = n;
+    args.channels = unit_;
+    args.src = turned ? lined_up + (taps - 1) * unit_ : lined_up;
+    args.src_step = taps * unit_;
+    args.src_row = (turned ? -f_.taps : f_.taps) * unit_;
+    args.src_column = turned ? -unit_ : unit_;
+    args.dst = changed + group * f_.squares() * point_size_ + (block * channels_ + c) * unit_;
+    args.dst_step = unit_;
+    args.dst_row = f_.points() * point_size_;
+    args.dst_column = point_size_;
+    hot_.winograd_weights(f_.form, args);
+  }
+
+  /// Pieces of work of run().
+  Index pieces() const { return s_.group * ((tiles_.count() + block_rows_ - 1) / block_rows_); }
+  /// x and y are whole tensors; the bias has room for whole blocks of each group, or is null.
+  void run(Index piece, const T* x, const T* changed, const T* bias, Activation activation, T* y, T* scratch) const {
+    const Index group = piece % s_.group, begin = piece / s_.group * block_rows_;
+    const Index end = std::min(begin + block_rows_, tiles_.count());
+    tiles_.for_images(begin, end, [&](Index image, Index first, Index last, Index tile) {
+      const T* const planes = x + (image * s_.group + group) * channels_ * s_.height * s_.width;
+      change_input(planes, first, last, tile, scratch);
+    });
+    multiply((end - begin) * tiles_.wide, changed + group * f_.squares() * point_size_, scratch);
+    const T* const own_bias = bias ? bias + group * blocks_ * unit_ : nullptr;
+    tiles_.for_images(begin, end, [&](Index image, Index first, Index last, Index tile) {
+      T* const planes = y + (image * s_.group + group) * outputs_ * s_.out_h() * s_.out_w();
+      change_output(first, last, tile, own_bias, activation, planes, scratch);
+    });
+  }
+
+ private:
+  Index weight_parts() const { return (channels_ + kWeightChannels - 1) / kWeightChannels; }
+
+  void change_input(const T* planes, Index first, Index last, Index tile, T* scratch) const {
+    T* const pixels = scratch + pixels_at_;
+    const Index rows = (last - first) * f_.outputs + f_.taps - 1;
+    pixels_.gather(planes, first * f_.outputs - s_.pad_h, rows, pixels);
+    FilterArgs<T> args{};
+    args.tiles = tiles_.wide;
+    args.channels = round_up(channels_, hot_.lanes);
+    args.src_step = f_.outputs * pixels_.pitch();
+    args.src_row = pixels_.row_pitch();
+    args.src_column = pixels_.pitch();
+    args.dst_step = pixels_.pitch();
+    args.dst_row = f_.points() * plane_;
+    args.dst_column = plane_;
+    for (Index row = first; row < last; ++row, tile += tiles_.wide) {
+      args.src = pixels + (row - first) * f_.outputs * pixels_.row_pitch();
+      args.dst = scratch + changed_at_ + tile * pixels_.pitch();
+      hot_.winograd_input(f_.form, args);
+    }
+  }
+
+  void multiply(Index tiles, const T* changed, T* scratch) const {
+    TileArgs<T> args{};
+    args.k = channels_;
+    args.lda = pixels_.pitch();
+    args.offsets = offsets_.data();
+    args.ldc = product_pitch_;
+    for (Index point = 0; point < f_.squares(); ++point) {
+      for (Index block = 0; block < blocks_; ++block) {
+        args.columns = std::min(unit_, round_up(outputs_ - block * unit_, hot_.lanes));
+        args.a = scratch + changed_at_ + point * plane_;
+        args.b = changed + point * point_size_ + block * channels_ * unit_;
+        args.c = scratch + products_at_ + point * product_plane_ + block * unit_;
+        run_panels(hot_, hot_.tiles_rows, args, tiles, args.lda);
+      }
+    }
+  }
+
+  void change_output(
+      Index first, Index last, Index tile, const T* bias, Activation activation, T* planes, T* scratch) const {
+    T* const pixels = scratch + outputs_at_;
+    const Index row_pitch = tiles_.wide * f_.outputs * product_pitch_;
+    FilterArgs<T> args{};
+    args.tiles = tiles_.wide;
+    args.channels = round_up(outputs_, hot_.lanes);
+    args.src_step = product_pitch_;
+    args.src_row = f_.points() * product_plane_;
+    args.src_column = product_plane_;
+    args.dst_step = f_.outputs * product_pitch_;
+    args.dst_row = row_pitch;
+    args.dst_column = product_pitch_;
+    args.bias = bias;
+    args.relu = activation.relu;
+    args.slope = static_cast<T>(activation.negative_slope);
+    for (Index row = first; row < last; ++row, tile += tiles_.wide) {
+      args.src = scratch + products_at_ + tile * product_pitch_;
+      args.dst = pixels + (row - first) * f_.outputs * row_pitch;
+      hot_.winograd_output(f_.form, args);
+    }
+    const Index out_h = s_.out_h(), out_w = s_.out_w();
+    const Index top = first * f_.outputs, bottom = std::min(last * f_.outputs, out_h);
+    for (Index h = top; h < bottom; ++h) {
+      hot_.transpose(
+          out_w,
+          outputs_,
+          pixels + (h - top) * row_pitch,
+          product_pitch_,
+          planes + h * out_w,
+          out_h * out_w);
+    }
+  }
+
+  const HotTable<T>& hot_;
+  ConvolutionShape s_;
+  Filter f_;
+  /// Of one group.
+  Index channels_, outputs_;
+  /// Outputs in a block of the weights, and blocks.
+  Index unit_, blocks_;
+  TileRows tiles_;
+  Pixels<T> pixels_;
+  Index product_pitch_;
+  /// Weights of one point.
+  Index point_size_;
+  Index block_rows_, plane_, product_plane_;
+  Layout<T> layout_;
+  Index pixels_at_, changed_at_, products_at_, outputs_at_, weights_at_;
+  std::vector<std::int32_t> offsets_;
+};
+
+/// dw: for each point the products of the changed inputs and the changed gradients, summed over all tiles in the same
+/// order whatever the number of threads.
+template <class T>
+class WinogradWeightGradient {
+ public:
+  WinogradWeightGradient(Engine& engine, const ConvolutionShape& shape, FilterForm form)
+      : engine_(engine),
+        hot_(table<T>(engine)),
+        s_(shape),
+        f_(form),
+        channels_(shape.channels / shape.group),
+        outputs_(shape.num_output / shape.group),
+        unit_(2 * hot_.lanes),
+        blocks_((outputs_ + unit_ - 1) / unit_),
+        tiles_{
+            shape.batch, (shape.out_h() + f_.outputs - 1) / f_.outputs, (shape.out_w() + f_.outputs - 1) / f_.outputs},
+        pixels_(hot_, channels_, shape.height, shape.width, shape.pad_w, tiles_.wide * f_.outputs + f_.taps - 1),
+        gradients_(hot_, outputs_, shape.out_h(), shape.out_w(), 0, tiles_.wide * f_.outputs),
+        point_size_(blocks_ * channels_ * unit_) {
+    const Index tile_bytes = f_.squares() * (pixels_.pitch() + blocks_ * unit_) * static_cast<Index>(sizeof(T));
+    const Index even = channels_ * outputs_ / (channels_ + outputs_);
+    const Index chunk = std::max(kChunkBytes / tile_bytes, std::min(kLargeChunkBytes / tile_bytes, 2 * even));
+    chunk_rows_ = std::clamp<Index>(chunk / tiles_.wide, 1, tiles_.count());
+    const Index tiles = chunk_rows_ * tiles_.wide;
+    plane_ = odd_pitch<T>(tiles * pixels_.pitch());
+    gradient_plane_ = odd_pitch<T>(blocks_ * tiles * unit_);
+    sums_at_ = shared_.add(s_.group * f_.squares() * point_size_);
+    changed_at_ = shared_.add(f_.squares() * plane_);
+    gradients_at_ = shared_.add(f_.squares() * gradient_plane_);
+    pixels_at_ = own_.add((f_.outputs + f_.taps - 1) * pixels_.row_pitch());
+    gradient_pixels_at_ = own_.add(f_.outputs * gradients_.row_pitch());
+    // The last pieces of work want this instead.
+    const Index weights = kWeightChannels * f_.taps * f_.taps * unit_;
+    weights_at_ = own_.add(weights);
+    turned_at_ = own_.add(weights);
+    for (Index tile = 0; tile < tiles; ++tile) offsets_.push_back(static_cast<std::int32_t>(tile * unit_));
+  }
+
+  Index scratch_size() const { return shared_.size() + engine_.team.size() * own_.size(); }
+
+  void run(const T* x, const T* dy, bool accumulate, T* dw, T* scratch) const {
+    const int team = engine_.team.size();
+    const auto own = [&](int worker) { return scratch + shared_.size() + worker * own_.size(); };
+    for (Index group = 0; group < s_.group; ++group) {
+      for (Index begin = 0; begin < tiles_.count(); begin += chunk_rows_) {
+        const Index end = std::min(begin + chunk_rows_, tiles_.count());
+        engine_.team.run([&](int worker) {
+          const Share part = share(end - begin, team, worker);
+          tiles_.for_images(
+              begin + part.begin,
+              begin + part.end,
+              [&](Index image, Index first, Index last, Index tile) {
+                change(x, dy, image, group, first, last, part.begin * tiles_.wide + tile, scratch, own(worker));
+              });
+        });
+        engine_.team.run([&](int worker) {
+          const Share part = share(f_.squares() * blocks_, team, worker);
+          for (Index i = part.begin; i < part.end; ++i) {
+            multiply(group, i / blocks_, i % blocks_, (end - begin) * tiles_.wide, begin > 0, scratch);
+          }
+        });
+      }
+    }
+    const Index parts = (channels_ + kWeightChannels - 1) / kWeightChannels;
+    engine_.team.run([&](int worker) {
+      const Share part = share(s_.group * blocks_ * parts, team, worker);
+      for (Index i = part.begin; i < part.end; ++i) {
+        reduce(i / parts / blocks_, i / parts % blocks_, i % parts, accumulate, dw, scratch, own(worker));
+      }
+    });
+  }
+
+ private:
+  void change(
+      const T* x, const T* dy, Index image, Index group, Index first, Index last, Index tile, T* scratch,
+      T* own) const {
+    const Index number = image * s_.group + group;
+    const T* const planes = x + number * channels_ * s_.height * s_.width;
+    const T* const gradient = dy + number * outputs_ * s_.out_h() * s_.out_w();
+    const Index tiles = chunk_rows_ * tiles_.wide;
+    for (Index row = first; row < last; ++row, tile += tiles_.wide) {
+      pixels_.gather(planes, row * f_.outputs - s_.pad_h, f_.points(), own + pixels_at_);
+      FilterArgs<T> args{};
+      args.tiles = tiles_.wide;
+      args.channels = round_up(channels_, hot_.lanes);
+      args.src = own + pixels_at_;
+      args.src_step = f_.outputs * pixels_.pitch();
+      args.src_row = pixels_.row_pitch();
+      args.src_column = pixels_.pitch();
+      args.dst = scratch + changed_at_ + tile * pixels_.pitch();
+      args.dst_step = pixels_.pitch();
+      args.dst_row = f_.points() * plane_;
+      args.dst_column = plane_;
+      hot_.winograd_input(f_.form, args);
+
+      gradients_.gather(gradient, row * f_.outputs, f_.outputs, own + gradient_pixels_at_);
+      args.src_step = f_.outputs * gradients_.pitch();
+      args.src_row = gradients_.row_pitch();
+      args.src_column = gradients_.pitch();
+      args.dst_step = unit_;
+      args.dst_row = f_.points() * gradient_plane_;
+      args.dst_column = gradient_plane_;
+      for (Index block = 0; block < blocks_; ++block) {
+        args.channels = std::min(unit_, round_up(outputs_ - block * unit_, hot_.lanes));
+        args.src = own + gradient_pixels_at_ + block * unit_;
+        args.dst = scratch + gradients_at_ + (block * tiles + tile) * unit_;
+        hot_.winograd_gradient(f_.form, args);
+      }
+    }
+  }
+
+  void multiply(Index group, Index point, Index block, Index tiles, bool accumulate, T* scratch) const {
+    TileArgs<T> args{};
+    args.columns = std::min(unit_, round_up(outputs_ - block * unit_, hot_.lanes));
+    args.k = tiles;
+    args.a = scratch + changed_at_ + point * plane_;
+    args.lda = pixels_.pitch();
+    args.b = scratch + gradients_at_ + point * gradient_plane_ + block * chunk_rows_ * tiles_.wide * unit_;
+    args.offsets = offsets_.data();
+    args.c = scratch + sums_at_ + (group * f_.squares() + point) * point_size_ + block * channels_ * unit_;
+    args.ldc = unit_;
+    args.accumulate = accumulate;
+    run_panels(hot_, hot_.tiles_packed, args, channels_, 1);
+  }
+
+  void reduce(Index group, Index block, Index part, bool accumulate, T* dw, T* scratch, T* own) const {
+    const Index c = part * kWeightChannels, n = std::min(kWeightChannels, channels_ - c);
+    const Index o = block * unit_, outputs = std::min(unit_, outputs_ - o);
+    const Index taps = f_.taps * f_.taps;
+    FilterArgs<T> args{};
+    args.tiles = n;
+    args.channels = std::min(unit_, round_up(outputs, hot_.lanes));
+    args.src = scratch + sums_at_ + group * f_.squares() * point_size_ + (block * channels_ + c) * unit_;
+    args.src_step = unit_;
+    args.src_row = f_.points() * point_size_;
+    args.src_column = point_size_;
+    args.dst = own + weights_at_;
+    args.dst_step = taps * unit_;
+    args.dst_row = f_.taps * unit_;
+    args.dst_column = unit_;
+    hot_.winograd_weight_gradient(f_.form, args);
+
+    T* const out = dw + ((group * outputs_ + o) * channels_ + c) * taps;
+    const Index pitch = channels_ * taps, count = n * taps;
+    if (!accumulate) return hot_.transpose(count, outputs, own + weights_at_, unit_, out, pitch);
+    hot_.transpose(count, outputs, own + weights_at_, unit_, own + turned_at_, count);
+    for (Index i = 0; i < outputs; ++i) hot_.axpy(count, T(1), own + turned_at_ + i * count, out + i * pitch);
+  }
+
+  Engine& engine_;
+  const HotTable<T>& hot_;
+  ConvolutionShape s_;
+  Filter f_;
+  Index channels_, outputs_, unit_, blocks_;
+  TileRows tiles_;
+  Pixels<T> pixels_, gradients_;
+  Index point_size_;
+  Index chunk_rows_, plane_, gradient_plane_;
+  Layout<T> shared_, own_;
+  Index sums_at_, changed_at_, gradients_at_, pixels_at_, gradient_pixels_at_, weights_at_, turned_at_;
+  std::vector<std::int32_t> offsets_;
+};
+
+/// The convolution of the same kernel that takes dy to dx.
+ConvolutionShape turned(const ConvolutionShape& s) {
+  ConvolutionShape t = s;
+  t.channels = s.num_output;
+  t.num_output = s.channels;
+  t.height = s.out_h();
+  t.width = s.out_w();
+  t.pad_h = s.kernel_h - 1 - s.pad_h;
+  t.pad_w = s.kernel_w - 1 - s.pad_w;
+  return t;
+}
+
+/// Vectors of multiply-adds that plain products of a batch cost, for one group.
+double plain_cycles(const ConvolutionShape& s, Index lanes) {
+  const Index channels = s.channels / s.group, outputs = s.num_output / s.group;
+  const Index vectors = (s.out_h() * s.out_w() + lanes - 1) / lanes;
+  return static_cast<double>(s.batch * outputs * channels * s.kernel_h * s.kernel_w * vectors) / 0.9;
+}
+
+/// What minimal filtering costs in the same measure. The factors were measured (docs/performance.md).
+double filter_cycles(const ConvolutionShape& s, const Filter& f, Index lanes) {
+  struct Costs {
+    /// Of a tile's vector of channels, its vector of outputs, and the vector of weights of one channel.
+    double input, output, weights;
+  };
+  const Costs costs = f.form == FilterForm::F2x3   ? Costs{80, 50, 80}
+                      : f.form == FilterForm::F4x3 ? Costs{250, 180, 170}
+                                                   : Costs{250, 130, 450};
+  const Index channels = s.channels / s.group, outputs = s.num_output / s.group;
+  const auto vectors = [lanes](Index n) { return static_cast<double>((n + lanes - 1) / lanes); };
+  const auto tiles = static_cast<double>(
+      s.batch * ((s.out_h() + f.outputs - 1) / f.outputs) * ((s.out_w() + f.outputs - 1) / f.outputs));
+  const double products = static_cast<double>(f.squares() * channels) * vectors(outputs);
+  const auto turned = static_cast<double>(s.batch * (channels * s.height * s.width + outputs * s.out_h() * s.out_w()));
+  const double weights = static_cast<double>(f.squares() * channels * outputs);
+  return tiles * (products / 0.85 + vectors(channels) * costs.input + vectors(outputs) * costs.output) + 0.6 * turned +
+         static_cast<double>(channels) * vectors(outputs) * costs.weights + 1.5 * weights;
+}
+
+template <class T>
+class WinogradConvolution final : public Linear {
+ public:
+  WinogradConvolution(Engine& engine, const ConvolutionShape& shape, FilterForm form, Activation activation)
+      : engine_(engine),
+        hot_(table<T>(engine)),
+        s_(shape),
+        activation_(activation),
+        forward_(engine, shape, form),
+        backward_(engine, turned(shape), form),
+        weights_(engine, shape, form) {
+    bias_at_ = layout_.add(std::max(forward_.bias_size(), s_.batch * s_.num_output));
+    rest_at_ = layout_.size();
+  }
+
+  std::size_t scratch_bytes() const override {
+    const Index team = engine_.team.size();
+    const Index largest = std::max(
+        {forward_.weights_size() + team * forward_.scratch_size(),
+         backward_.weights_size() + team * backward_.scratch_size(),
+         weights_.scratch_size()});
+    return static_cast<std::size_t>(rest_at_ + largest) * sizeof(T);
+  }
+
+  void forward(const void* x, const void* weights, const void* bias, void* y, void* scratch) override {
+    T* const shared = static_cast<T*>(scratch);
+    T* own_bias = nullptr;
+    if (bias) {
+      own_bias = shared + bias_at_;
+      const Index outputs = s_.num_output / s_.group, pitch = forward_.bias_size() / s_.group;
+      for (Index group = 0; group < s_.group; ++group) {
+        std::copy_n(static_cast<const T*>(bias) + group * outputs, outputs, own_bias + group * pitch);
+      }
+    }
+    correlate(forward_, false, x, weights, own_bias, activation_, y, shared + rest_at_);
+  }
+
+  void backward(const BackwardArgs& args, void* scratch) override {
+    T* const shared = static_cast<T*>(scratch);
+    T* const bias = shared + bias_at_;
+    T* const dy = static_cast<T*>(args.dy);
+    if (args.dbias || activation_.relu) {
+      const Index positions = s_.out_h() * s_.out_w(), count = s_.num_output * positions;
+      if (args.dbias) std::fill_n(bias, s_.batch * s_.num_output, T(0));
+      engine_.team.run([&](int worker) {
+        const Share part = share(s_.batch, engine_.team.size(), worker);
+        for (Index image = part.begin; image < part.end; ++image) {
+          hot_.gradient(
+              {s_.num_output,
+               positions,
+               dy + image * count,
+               activation_.relu ? static_cast<const T*>(args.y) + image * count : nullptr,
+               positions,
+               static_cast<T>(activation_.negative_slope),
+               nullptr,
+               0,
+               args.dbias ? bias + image * s_.num_output : nullptr});
+        }
+      });
+    }
+    if (args.dbias) {
+      T* const dbias = static_cast<T*>(args.dbias);
+      for (Index image = 1; image < s_.batch; ++image) {
+        hot_.axpy(s_.num_output, T(1), bias + image * s_.num_output, bias);
+      }
+      if (args.accumulate) {
+        hot_.axpy(s_.num_output, T(1), bias, dbias);
+      } else {
+        std::copy_n(bias, s_.num_output, dbias);
+      }
+    }
+    if (args.dx) correlate(backward_, true, dy, args.weights, nullptr, Activation{}, args.dx, shared + rest_at_);
+    if (args.dweights) {
+      weights_
+          .run(static_cast<const T*>(args.x), dy, args.accumulate, static_cast<T*>(args.dweights), shared + rest_at_);
+    }
+  }
+
+ private:
+  void correlate(
+      const WinogradCorrelation<T>& plan, bool turned, const void* x, const void* weights, const T* bias,
+      Activation activation, void* y, T* scratch) {
+    const int team = engine_.team.size();
+    T* const changed = scratch;
+    const auto own = [&](int worker) { return scratch + plan.weights_size() + worker * plan.scratch_size(); };
+    engine_.team.run([&](int worker) {
+      const Share part = share(plan.weight_pieces(), team, worker);
+      for (Index i = part.begin; i < part.end; ++i) {
+        plan.change(i, turned, static_cast<const T*>(weights), changed, own(worker));
+      }
+    });
+    engine_.team.run([&](int worker) {
+      const Share part = share(plan.pieces(), team, worker);
+      for (Index i = part.begin; i < part.end; ++i) {
+        plan.run(i, static_cast<const T*>(x), changed, bias, activation, static_cast<T*>(y), own(worker));
+      }
+    });
+  }
+
+  Engine& engine_;
+  const HotTable<T>& hot_;
+  ConvolutionShape s_;
+  Activation activation_;
+  WinogradCorrelation<T> forward_, backward_;
+  WinogradWeightGradient<T> weights_;
+  Layout<T> layout_;
+  Index bias_at_, rest_at_;
+};
+
+}  // namespace
+
+std::optional<FilterForm> winograd_form(const ConvolutionShape& s, Index lanes, Winograd when) {
+  if (when == Winograd::Never) return std::nullopt;
+  if (s.kernel_h != s.kernel_w || s.stride_h != 1 || s.stride_w != 1 || s.dilation_h != 1 || s.dilation_w != 1) {
+    return std::nullopt;
+  }
+  if (s.pad_h >= s.kernel_h || s.pad_w >= s.kernel_w) return std::nullopt;
+  // The gradient of the input is a convolution too.
+  const auto both = [&](const auto& cycles) { return cycles(s) + cycles(turned(s)); };
+  std::optional<FilterForm> best;
+  double least = when == Winograd::Always ? std::numeric_limits<double>::infinity()
+                                          : 0.9 * both([&](const auto& shape) { return plain_cycles(shape, lanes); });
+  for (const FilterForm form : {FilterForm::F2x3, FilterForm::F4x3, FilterForm::F2x5}) {
+    if (Filter(form).taps != s.kernel_h) continue;
+    const double cycles = both([&](const auto& shape) { return filter_cycles(shape, Filter(form), lanes); });
+    if (cycles >= least) continue;
+    least = cycles;
+    best = form;
+  }
+  return best;
+}
+
+std::unique_ptr<Linear> make_winograd(
+    Engine& engine, DType dtype, const ConvolutionShape& shape, FilterForm form, Activation activation) {
+  return with_type(dtype, [&](auto zero) -> std::unique_ptr<Linear> {
+    return std::make_unique<WinogradConvolution<decltype(zero)>>(engine, shape, form, activation);
+  });
+}
+
+}  // namespace sparknet::kernels::cpu
