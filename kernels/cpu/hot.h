@@ -187,9 +187,10 @@ struct HotTable {
   /// The same of pieces of one array: y[r] = sum_i w[offsets[r] + i] * x[i].
   void (*dot_pieces)(Index rows, Index count, const T* w, const int32_t* offsets, const T* x, T* y);
 
-  /// The five changes of a convolution by minimal filtering: of the input, the products, the gradient of the output,
-  /// the weights, and the gradient of the products with the weights.
+  /// The changes of a convolution by minimal filtering: of the input, and of its gradient, which is added to dst; of
+  /// the products, the gradient of the output, the weights, and the gradient of the changed weights.
   void (*winograd_input)(FilterForm, const FilterArgs<T>&);
+  void (*winograd_input_gradient)(FilterForm, const FilterArgs<T>&);
   void (*winograd_output)(FilterForm, const FilterArgs<T>&);
   void (*winograd_gradient)(FilterForm, const FilterArgs<T>&);
   void (*winograd_weights)(FilterForm, const FilterArgs<T>&);

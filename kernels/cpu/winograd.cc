@@ -80,7 +80,103 @@ struct TileRows {
   }
 };
 
-/// y = act(bias + w * x), with changed weights [group][point][block of outputs][channel][output].
+enum class WeightOrder {
+  /// w[output][channel][tap]
+  Plain,
+  /// w[channel][output][tap]
+  Swapped,
+  /// The same, with the taps from the last to the first.
+  Turned
+};
+
+TileRows tile_rows(const ConvolutionShape& shape, const Filter& filter) {
+  const auto tiles = [&](Index size) { return (size + filter.outputs - 1) / filter.outputs; };
+  return {shape.batch, tiles(shape.out_h()), tiles(shape.out_w())};
+}
+
+/// Weights of all groups as products want them: [group][point][block of outputs][channel][output].
+template <class T>
+class ChangedWeights {
+ public:
+  ChangedWeights(const HotTable<T>& hot, Filter filter, Index groups, Index channels, Index outputs)
+      : hot_(hot),
+        f_(filter),
+        groups_(groups),
+        channels_(channels),
+        outputs_(outputs),
+        unit_(2 * hot.lanes),
+        blocks_((outputs + unit_ - 1) / unit_),
+        parts_((channels + kWeightChannels - 1) / kWeightChannels) {
+    for (Index c = 0; c < channels_; ++c) offsets_.push_back(static_cast<std::int32_t>(c * unit_));
+  }
+
+  /// Outputs in a block, and blocks.
+  Index unit() const { return unit_; }
+  Index blocks() const { return blocks_; }
+  /// Of one point.
+  Index point_size() const { return blocks_ * channels_ * unit_; }
+  Index size() const { return groups_ * f_.squares() * point_size(); }
+  Index scratch_size() const { return kWeightChannels * f_.taps * f_.taps * unit_; }
+
+  /// Pieces of work of change().
+  Index pieces() const { return groups_ * blocks_ * parts_; }
+  void change(Index piece, WeightOrder order, const T* weights, T* changed, T* scratch) const {
+    const Index part = piece % parts_, block = piece / parts_ % blocks_, group = piece / parts_ / blocks_;
+    const Index c = part * kWeightChannels, n = std::min(kWeightChannels, channels_ - c);
+    const Index o = block * unit_, outputs = std::min(unit_, outputs_ - o);
+    const Index taps = f_.taps * f_.taps;
+    const T* const from = weights + group * outputs_ * channels_ * taps;
+    if (order == WeightOrder::Plain) {
+      hot_.transpose(outputs, n * taps, from + (o * channels_ + c) * taps, channels_ * taps, scratch, unit_);
+    } else {
+      for (Index i = 0; i < n; ++i) {
+        hot_.transpose(outputs, taps, from + ((c + i) * outputs_ + o) * taps, taps, scratch + i * taps * unit_, unit_);
+      }
+    }
+    const bool turned = order == WeightOrder::Turned;
+    FilterArgs<T> args{};
+    args.tiles = n;
+    args.channels = unit_;
+    args.src = turned ? scratch + (taps - 1) * unit_ : scratch;
+    args.src_step = taps * unit_;
+    args.src_row = (turned ? -f_.taps : f_.taps) * unit_;
+    args.src_column = turned ? -unit_ : unit_;
+    args.dst = changed + group * f_.squares() * point_size() + (block * channels_ + c) * unit_;
+    args.dst_step = unit_;
+    args.dst_row = f_.points() * point_size();
+    args.dst_column = point_size();
+    hot_.winograd_weights(f_.form, args);
+  }
+
+  /// products[point][tile][output] = from[point][tile][channel] * the changed weights of one group.
+  void multiply(
+      Index tiles, const T* from, Index plane, Index pitch, const T* changed, T* products, Index product_plane,
+      Index product_pitch) const {
+    TileArgs<T> args{};
+    args.k = channels_;
+    args.lda = pitch;
+    args.offsets = offsets_.data();
+    args.ldc = product_pitch;
+    for (Index point = 0; point < f_.squares(); ++point) {
+      for (Index block = 0; block < blocks_; ++block) {
+        args.columns = std::min(unit_, round_up(outputs_ - block * unit_, hot_.lanes));
+        args.a = from + point * plane;
+        args.b = changed + point * point_size() + block * channels_ * unit_;
+        args.c = products + point * product_plane + block * unit_;
+        run_panels(hot_, hot_.tiles_rows, args, tiles, pitch);
+      }
+    }
+  }
+
+ private:
+  const HotTable<T>& hot_;
+  Filter f_;
+  /// Channels and outputs are of one group.
+  Index groups_, channels_, outputs_, unit_, blocks_, parts_;
+  std::vector<std::int32_t> offsets_;
+};
+
+/// y = act(bias + w * x).
 template <class T>
 class WinogradCorrelation {
  public:
@@ -90,13 +186,10 @@ class WinogradCorrelation {
         f_(form),
         channels_(shape.channels / shape.group),
         outputs_(shape.num_output / shape.group),
-        unit_(2 * hot_.lanes),
-        blocks_((outputs_ + unit_ - 1) / unit_),
-        tiles_{
-            shape.batch, (shape.out_h() + f_.outputs - 1) / f_.outputs, (shape.out_w() + f_.outputs - 1) / f_.outputs},
+        weights_(hot_, f_, shape.group, channels_, outputs_),
+        tiles_(tile_rows(shape, f_)),
         pixels_(hot_, channels_, shape.height, shape.width, shape.pad_w, tiles_.wide * f_.outputs + f_.taps - 1),
-        product_pitch_(odd_pitch<T>(round_up(outputs_, hot_.lanes))),
-        point_size_(blocks_ * channels_ * unit_) {
+        product_pitch_(odd_pitch<T>(round_up(outputs_, hot_.lanes))) {
     const Index tile_bytes = f_.squares() * (pixels_.pitch() + product_pitch_) * static_cast<Index>(sizeof(T));
     // So many tiles need as many bytes as the weights do.
     const Index even = channels_ * outputs_ / (channels_ + outputs_);
@@ -111,51 +204,16 @@ class WinogradCorrelation {
     changed_at_ = layout_.add(f_.squares() * plane_);
     products_at_ = layout_.add(f_.squares() * product_plane_);
     outputs_at_ = layout_.add(block_rows_ * f_.outputs * tiles_.wide * f_.outputs * product_pitch_);
-    weights_at_ = layout_.add(kWeightChannels * f_.taps * f_.taps * unit_);
-    for (Index c = 0; c < channels_; ++c) offsets_.push_back(static_cast<std::int32_t>(c * unit_));
   }
 
-  /// Elements of scratch for each thread, and of the changed weights and the bias that all share.
+  const ChangedWeights<T>& weights() const { return weights_; }
+  /// Elements of scratch for each thread, and of the bias that all share, whose groups begin at whole blocks.
   Index scratch_size() const { return layout_.size(); }
-  Index weights_size() const { return s_.group * f_.squares() * point_size_; }
-  Index bias_size() const { return s_.group * blocks_ * unit_; }
-
-  /// Pieces of work of change().
-  Index weight_pieces() const { return s_.group * blocks_ * weight_parts(); }
-  /// From w[output][channel][tap] of all groups; or, turned, from w[channel][output][tap] with the taps from the last
-  /// to the first.
-  void change(Index piece, bool turned, const T* weights, T* changed, T* scratch) const {
-    const Index part = piece % weight_parts(), block = piece / weight_parts() % blocks_;
-    const Index group = piece / weight_parts() / blocks_;
-    const Index c = part * kWeightChannels, n = std::min(kWeightChannels, channels_ - c);
-    const Index o = block * unit_, outputs = std::min(unit_, outputs_ - o);
-    const Index taps = f_.taps * f_.taps;
-    const T* const from = weights + group * outputs_ * channels_ * taps;
-    T* const lined_up = scratch + weights_at_;
-    if (turned) {
-      for (Index i = 0; i < n; ++i) {
-        hot_.transpose(outputs, taps, from + ((c + i) * outputs_ + o) * taps, taps, lined_up + i * taps * unit_, unit_);
-      }
-    } else {
-      hot_.transpose(outputs, n * taps, from + (o * channels_ + c) * taps, channels_ * taps, lined_up, unit_);
-    }
-    FilterArgs<T> args{};
-    args.tiles = n;
-    args.channels = unit_;
-    args.src = turned ? lined_up + (taps - 1) * unit_ : lined_up;
-    args.src_step = taps * unit_;
-    args.src_row = (turned ? -f_.taps : f_.taps) * unit_;
-    args.src_column = turned ? -unit_ : unit_;
-    args.dst = changed + group * f_.squares() * point_size_ + (block * channels_ + c) * unit_;
-    args.dst_step = unit_;
-    args.dst_row = f_.points() * point_size_;
-    args.dst_column = point_size_;
-    hot_.winograd_weights(f_.form, args);
-  }
+  Index bias_size() const { return s_.group * weights_.blocks() * weights_.unit(); }
 
   /// Pieces of work of run().
   Index pieces() const { return s_.group * ((tiles_.count() + block_rows_ - 1) / block_rows_); }
-  /// x and y are whole tensors; the bias has room for whole blocks of each group, or is null.
+  /// x and y are whole tensors; the bias may be null.
   void run(Index piece, const T* x, const T* changed, const T* bias, Activation activation, T* y, T* scratch) const {
     const Index group = piece % s_.group, begin = piece / s_.group * block_rows_;
     const Index end = std::min(begin + block_rows_, tiles_.count());
@@ -163,8 +221,16 @@ class WinogradCorrelation {
       const T* const planes = x + (image * s_.group + group) * channels_ * s_.height * s_.width;
       change_input(planes, first, last, tile, scratch);
     });
-    multiply((end - begin) * tiles_.wide, changed + group * f_.squares() * point_size_, scratch);
-    const T* const own_bias = bias ? bias + group * blocks_ * unit_ : nullptr;
+    weights_.multiply(
+        (end - begin) * tiles_.wide,
+        scratch + changed_at_,
+        plane_,
+        pixels_.pitch(),
+        changed + group * f_.squares() * weights_.point_size(),
+        scratch + products_at_,
+        product_plane_,
+        product_pitch_);
+    const T* const own_bias = bias ? bias + group * weights_.blocks() * weights_.unit() : nullptr;
     tiles_.for_images(begin, end, [&](Index image, Index first, Index last, Index tile) {
       T* const planes = y + (image * s_.group + group) * outputs_ * s_.out_h() * s_.out_w();
       change_output(first, last, tile, own_bias, activation, planes, scratch);
@@ -172,8 +238,6 @@ class WinogradCorrelation {
   }
 
  private:
-  Index weight_parts() const { return (channels_ + kWeightChannels - 1) / kWeightChannels; }
-
   void change_input(const T* planes, Index first, Index last, Index tile, T* scratch) const {
     T* const pixels = scratch + pixels_at_;
     const Index rows = (last - first) * f_.outputs + f_.taps - 1;
@@ -191,23 +255,6 @@ class WinogradCorrelation {
       args.src = pixels + (row - first) * f_.outputs * pixels_.row_pitch();
       args.dst = scratch + changed_at_ + tile * pixels_.pitch();
       hot_.winograd_input(f_.form, args);
-    }
-  }
-
-  void multiply(Index tiles, const T* changed, T* scratch) const {
-    TileArgs<T> args{};
-    args.k = channels_;
-    args.lda = pixels_.pitch();
-    args.offsets = offsets_.data();
-    args.ldc = product_pitch_;
-    for (Index point = 0; point < f_.squares(); ++point) {
-      for (Index block = 0; block < blocks_; ++block) {
-        args.columns = std::min(unit_, round_up(outputs_ - block * unit_, hot_.lanes));
-        args.a = scratch + changed_at_ + point * plane_;
-        args.b = changed + point * point_size_ + block * channels_ * unit_;
-        args.c = scratch + products_at_ + point * product_plane_ + block * unit_;
-        run_panels(hot_, hot_.tiles_rows, args, tiles, args.lda);
-      }
     }
   }
 
@@ -250,17 +297,125 @@ class WinogradCorrelation {
   Filter f_;
   /// Of one group.
   Index channels_, outputs_;
-  /// Outputs in a block of the weights, and blocks.
-  Index unit_, blocks_;
+  ChangedWeights<T> weights_;
   TileRows tiles_;
   Pixels<T> pixels_;
   Index product_pitch_;
-  /// Weights of one point.
-  Index point_size_;
   Index block_rows_, plane_, product_plane_;
   Layout<T> layout_;
-  Index pixels_at_, changed_at_, products_at_, outputs_at_, weights_at_;
-  std::vector<std::int32_t> offsets_;
+  Index pixels_at_, changed_at_, products_at_, outputs_at_;
+};
+
+/// dx, as the changed gradients times the changed weights, changed back and summed where tiles of the input overlap.
+/// There are as many tiles as the output has.
+template <class T>
+class WinogradInputGradient {
+ public:
+  WinogradInputGradient(const Engine& engine, const ConvolutionShape& shape, FilterForm form)
+      : hot_(table<T>(engine)),
+        s_(shape),
+        f_(form),
+        channels_(shape.channels / shape.group),
+        outputs_(shape.num_output / shape.group),
+        weights_(hot_, f_, shape.group, outputs_, channels_),
+        tiles_(tile_rows(shape, f_)),
+        gradients_(hot_, outputs_, shape.out_h(), shape.out_w(), 0, tiles_.wide * f_.outputs),
+        pitch_(odd_pitch<T>(round_up(channels_, hot_.lanes))) {
+    const Index image_tiles = tiles_.each * tiles_.wide;
+    const Index tile_bytes = f_.squares() * (gradients_.pitch() + pitch_) * static_cast<Index>(sizeof(T));
+    const Index fair = (s_.batch + engine.team.size() - 1) / engine.team.size();
+    block_images_ = std::clamp<Index>(kBlockBytes / (tile_bytes * image_tiles), 1, fair);
+    plane_ = odd_pitch<T>(block_images_ * image_tiles * gradients_.pitch());
+    product_plane_ = odd_pitch<T>(block_images_ * image_tiles * pitch_);
+    pixels_at_ = layout_.add(f_.outputs * gradients_.row_pitch());
+    changed_at_ = layout_.add(f_.squares() * plane_);
+    products_at_ = layout_.add(f_.squares() * product_plane_);
+    image_at_ = layout_.add(rows() * row_pitch());
+  }
+
+  /// For weights that are swapped.
+  const ChangedWeights<T>& weights() const { return weights_; }
+  Index scratch_size() const { return layout_.size(); }
+
+  Index pieces() const { return s_.group * ((s_.batch + block_images_ - 1) / block_images_); }
+  void run(Index piece, const T* dy, const T* changed, T* dx, T* scratch) const {
+    const Index group = piece % s_.group, begin = piece / s_.group * block_images_;
+    const Index end = std::min(begin + block_images_, s_.batch), image_tiles = tiles_.each * tiles_.wide;
+    for (Index image = begin; image < end; ++image) {
+      const T* const planes = dy + (image * s_.group + group) * outputs_ * s_.out_h() * s_.out_w();
+      change_gradient(planes, (image - begin) * image_tiles, scratch);
+    }
+    weights_.multiply(
+        (end - begin) * image_tiles,
+        scratch + changed_at_,
+        plane_,
+        gradients_.pitch(),
+        changed + group * f_.squares() * weights_.point_size(),
+        scratch + products_at_,
+        product_plane_,
+        pitch_);
+    for (Index image = begin; image < end; ++image) {
+      T* const planes = dx + (image * s_.group + group) * channels_ * s_.height * s_.width;
+      add_tiles((image - begin) * image_tiles, planes, scratch);
+    }
+  }
+
+ private:
+  /// Of the image with its padding and what hangs over.
+  Index rows() const { return tiles_.each * f_.outputs + f_.taps - 1; }
+  Index row_pitch() const { return (tiles_.wide * f_.outputs + f_.taps - 1) * pitch_; }
+
+  void change_gradient(const T* planes, Index tile, T* scratch) const {
+    FilterArgs<T> args{};
+    args.tiles = tiles_.wide;
+    args.channels = round_up(outputs_, hot_.lanes);
+    args.src = scratch + pixels_at_;
+    args.src_step = f_.outputs * gradients_.pitch();
+    args.src_row = gradients_.row_pitch();
+    args.src_column = gradients_.pitch();
+    args.dst_step = gradients_.pitch();
+    args.dst_row = f_.points() * plane_;
+    args.dst_column = plane_;
+    for (Index row = 0; row < tiles_.each; ++row, tile += tiles_.wide) {
+      gradients_.gather(planes, row * f_.outputs, f_.outputs, scratch + pixels_at_);
+      args.dst = scratch + changed_at_ + tile * gradients_.pitch();
+      hot_.winograd_gradient(f_.form, args);
+    }
+  }
+
+  void add_tiles(Index tile, T* planes, T* scratch) const {
+    T* const image = scratch + image_at_;
+    std::fill_n(image, rows() * row_pitch(), T(0));
+    FilterArgs<T> args{};
+    args.tiles = tiles_.wide;
+    args.channels = round_up(channels_, hot_.lanes);
+    args.src_step = pitch_;
+    args.src_row = f_.points() * product_plane_;
+    args.src_column = product_plane_;
+    args.dst_step = f_.outputs * pitch_;
+    args.dst_row = row_pitch();
+    args.dst_column = pitch_;
+    for (Index row = 0; row < tiles_.each; ++row, tile += tiles_.wide) {
+      args.src = scratch + products_at_ + tile * pitch_;
+      args.dst = image + row * f_.outputs * row_pitch();
+      hot_.winograd_input_gradient(f_.form, args);
+    }
+    for (Index h = 0; h < s_.height; ++h) {
+      const T* const from = image + (h + s_.pad_h) * row_pitch() + s_.pad_w * pitch_;
+      hot_.transpose(s_.width, channels_, from, pitch_, planes + h * s_.width, s_.height * s_.width);
+    }
+  }
+
+  const HotTable<T>& hot_;
+  ConvolutionShape s_;
+  Filter f_;
+  Index channels_, outputs_;
+  ChangedWeights<T> weights_;
+  TileRows tiles_;
+  Pixels<T> gradients_;
+  Index pitch_, block_images_, plane_, product_plane_;
+  Layout<T> layout_;
+  Index pixels_at_, changed_at_, products_at_, image_at_;
 };
 
 /// dw: for each point the products of the changed inputs and the changed gradients, summed over all tiles in the same
@@ -277,8 +432,7 @@ class WinogradWeightGradient {
         outputs_(shape.num_output / shape.group),
         unit_(2 * hot_.lanes),
         blocks_((outputs_ + unit_ - 1) / unit_),
-        tiles_{
-            shape.batch, (shape.out_h() + f_.outputs - 1) / f_.outputs, (shape.out_w() + f_.outputs - 1) / f_.outputs},
+        tiles_(tile_rows(shape, f_)),
         pixels_(hot_, channels_, shape.height, shape.width, shape.pad_w, tiles_.wide * f_.outputs + f_.taps - 1),
         gradients_(hot_, outputs_, shape.out_h(), shape.out_w(), 0, tiles_.wide * f_.outputs),
         point_size_(blocks_ * channels_ * unit_) {
@@ -474,18 +628,29 @@ class WinogradConvolution final : public Linear {
         s_(shape),
         activation_(activation),
         forward_(engine, shape, form),
-        backward_(engine, turned(shape), form),
         weights_(engine, shape, form) {
+    // Summing the tiles of the input costs about half as much as the product.
+    const auto tiles = [&](const ConvolutionShape& s) {
+      const TileRows rows = tile_rows(s, Filter(form));
+      return static_cast<double>(rows.count() * rows.wide);
+    };
+    if (tiles(turned(shape)) > 1.5 * tiles(shape)) {
+      gradient_.emplace(engine, shape, form);
+    } else {
+      turned_.emplace(engine, turned(shape), form);
+    }
     bias_at_ = layout_.add(std::max(forward_.bias_size(), s_.batch * s_.num_output));
     rest_at_ = layout_.size();
   }
 
   std::size_t scratch_bytes() const override {
     const Index team = engine_.team.size();
-    const Index largest = std::max(
-        {forward_.weights_size() + team * forward_.scratch_size(),
-         backward_.weights_size() + team * backward_.scratch_size(),
-         weights_.scratch_size()});
+    const auto size = [&](const auto& plan) {
+      const ChangedWeights<T>& weights = plan.weights();
+      return weights.size() + team * std::max(plan.scratch_size(), weights.scratch_size());
+    };
+    const Index largest =
+        std::max({size(forward_), turned_ ? size(*turned_) : size(*gradient_), weights_.scratch_size()});
     return static_cast<std::size_t>(rest_at_ + largest) * sizeof(T);
   }
 
@@ -499,7 +664,9 @@ class WinogradConvolution final : public Linear {
         std::copy_n(static_cast<const T*>(bias) + group * outputs, outputs, own_bias + group * pitch);
       }
     }
-    correlate(forward_, false, x, weights, own_bias, activation_, y, shared + rest_at_);
+    run(forward_, WeightOrder::Plain, weights, shared + rest_at_, [&](Index piece, const T* changed, T* own) {
+      forward_.run(piece, static_cast<const T*>(x), changed, own_bias, activation_, static_cast<T*>(y), own);
+    });
   }
 
   void backward(const BackwardArgs& args, void* scratch) override {
@@ -536,7 +703,19 @@ class WinogradConvolution final : public Linear {
         std::copy_n(bias, s_.num_output, dbias);
       }
     }
-    if (args.dx) correlate(backward_, true, dy, args.weights, nullptr, Activation{}, args.dx, shared + rest_at_);
+    if (args.dx && turned_) {
+      run(*turned_, WeightOrder::Turned, args.weights, shared + rest_at_, [&](Index piece, const T* changed, T* own) {
+        turned_->run(piece, dy, changed, nullptr, Activation{}, static_cast<T*>(args.dx), own);
+      });
+    } else if (args.dx) {
+      run(*gradient_,
+          WeightOrder::Swapped,
+          args.weights,
+          shared + rest_at_,
+          [&](Index piece, const T* changed, T* own) {
+            gradient_->run(piece, dy, changed, static_cast<T*>(args.dx), own);
+          });
+    }
     if (args.dweights) {
       weights_
           .run(static_cast<const T*>(args.x), dy, args.accumulate, static_cast<T*>(args.dweights), shared + rest_at_);
@@ -544,23 +723,22 @@ class WinogradConvolution final : public Linear {
   }
 
  private:
-  void correlate(
-      const WinogradCorrelation<T>& plan, bool turned, const void* x, const void* weights, const T* bias,
-      Activation activation, void* y, T* scratch) {
+  /// Calls f(piece, changed weights, scratch of the thread) for all pieces of the plan.
+  template <class Plan, class F>
+  void run(const Plan& plan, WeightOrder order, const void* weights, T* scratch, F&& f) {
     const int team = engine_.team.size();
-    T* const changed = scratch;
-    const auto own = [&](int worker) { return scratch + plan.weights_size() + worker * plan.scratch_size(); };
+    const ChangedWeights<T>& changing = plan.weights();
+    const Index each = std::max(plan.scratch_size(), changing.scratch_size());
+    const auto own = [&](int worker) { return scratch + changing.size() + worker * each; };
     engine_.team.run([&](int worker) {
-      const Share part = share(plan.weight_pieces(), team, worker);
+      const Share part = share(changing.pieces(), team, worker);
       for (Index i = part.begin; i < part.end; ++i) {
-        plan.change(i, turned, static_cast<const T*>(weights), changed, own(worker));
+        changing.change(i, order, static_cast<const T*>(weights), scratch, own(worker));
       }
     });
     engine_.team.run([&](int worker) {
       const Share part = share(plan.pieces(), team, worker);
-      for (Index i = part.begin; i < part.end; ++i) {
-        plan.run(i, static_cast<const T*>(x), changed, bias, activation, static_cast<T*>(y), own(worker));
-      }
+      for (Index i = part.begin; i < part.end; ++i) f(i, scratch, own(worker));
     });
   }
 
@@ -568,7 +746,10 @@ class WinogradConvolution final : public Linear {
   const HotTable<T>& hot_;
   ConvolutionShape s_;
   Activation activation_;
-  WinogradCorrelation<T> forward_, backward_;
+  WinogradCorrelation<T> forward_;
+  /// One of the two.
+  std::optional<WinogradCorrelation<T>> turned_;
+  std::optional<WinogradInputGradient<T>> gradient_;
   WinogradWeightGradient<T> weights_;
   Layout<T> layout_;
   Index bias_at_, rest_at_;

@@ -65,6 +65,7 @@ stop INT "iteration $((at / 100 * 100 + 100))/10000" train --solver $solver --sn
 [[ $status == 130 ]] || fail "exit status $status after SIGINT: $(cat out.txt err.txt)"
 grep -qx "$state goes on at iteration $at" out.txt || fail "does not go on at $at: $(cat out.txt)"
 stop INT "iteration 5000: test" train --solver $solver --snapshot "$models"/lenet_iter_5000.solverstate
-grep -qF "iteration 5000: test  accuracy = 0.9893  loss = 0.0310249" out.txt || fail "Caffe's weights score otherwise: $(cat out.txt)"
+# Caffe's 0.0310249 is within a last digit, as sums are rounded otherwise.
+grep -qE "iteration 5000: test  accuracy = 0\.9893  loss = 0\.0310(249|25)$" out.txt || fail "Caffe's weights score otherwise: $(cat out.txt)"
 cd / && rm -rf "$work"
 echo "ok"
