@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/input_gradient.h"
+#include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/weight_gradient.h"
 #include "kernels/cpu/winograd.h"
 
@@ -173,6 +174,7 @@ std::unique_ptr<Linear> make_convolution(
     Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation) {
   if (shape.group > 1 && shape.group == shape.channels && fits_depthwise(shape))
     return make_depthwise(engine, dtype, shape, activation);
+  if (is_pointwise(shape)) return make_pointwise(engine, dtype, shape, activation);
   const Winograd when =
       engine.winograd == Winograd::WhereFaster && dtype != DType::F32 ? Winograd::Never : engine.winograd;
   const Index lanes = dtype == DType::F32 ? engine.hot.f32.lanes : engine.hot.f64.lanes;

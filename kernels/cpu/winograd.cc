@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/cpu/correlation.h"
+#include "kernels/cpu/output_gradient.h"
 
 namespace sparknet::kernels::cpu {
 namespace {
@@ -624,7 +625,6 @@ class WinogradConvolution final : public Linear {
  public:
   WinogradConvolution(Engine& engine, const ConvolutionShape& shape, FilterForm form, Activation activation)
       : engine_(engine),
-        hot_(table<T>(engine)),
         s_(shape),
         activation_(activation),
         forward_(engine, shape, form),
@@ -673,36 +673,7 @@ class WinogradConvolution final : public Linear {
     T* const shared = static_cast<T*>(scratch);
     T* const bias = shared + bias_at_;
     T* const dy = static_cast<T*>(args.dy);
-    if (args.dbias || activation_.relu) {
-      const Index positions = s_.out_h() * s_.out_w(), count = s_.num_output * positions;
-      if (args.dbias) std::fill_n(bias, s_.batch * s_.num_output, T(0));
-      engine_.team.run([&](int worker) {
-        const Share part = share(s_.batch, engine_.team.size(), worker);
-        for (Index image = part.begin; image < part.end; ++image) {
-          hot_.gradient(
-              {s_.num_output,
-               positions,
-               dy + image * count,
-               activation_.relu ? static_cast<const T*>(args.y) + image * count : nullptr,
-               positions,
-               static_cast<T>(activation_.negative_slope),
-               nullptr,
-               0,
-               args.dbias ? bias + image * s_.num_output : nullptr});
-        }
-      });
-    }
-    if (args.dbias) {
-      T* const dbias = static_cast<T*>(args.dbias);
-      for (Index image = 1; image < s_.batch; ++image) {
-        hot_.axpy(s_.num_output, T(1), bias + image * s_.num_output, bias);
-      }
-      if (args.accumulate) {
-        hot_.axpy(s_.num_output, T(1), bias, dbias);
-      } else {
-        std::copy_n(bias, s_.num_output, dbias);
-      }
-    }
+    mask_and_sum(engine_, s_.batch, s_.num_output, s_.out_h() * s_.out_w(), activation_, args, bias);
     if (args.dx && turned_) {
       run(*turned_, WeightOrder::Turned, args.weights, shared + rest_at_, [&](Index piece, const T* changed, T* own) {
         turned_->run(piece, dy, changed, nullptr, Activation{}, static_cast<T*>(args.dx), own);
@@ -743,7 +714,6 @@ class WinogradConvolution final : public Linear {
   }
 
   Engine& engine_;
-  const HotTable<T>& hot_;
   ConvolutionShape s_;
   Activation activation_;
   WinogradCorrelation<T> forward_;
