@@ -1,5 +1,6 @@
-// The kernels on the shapes of three nets, against what the machine can do: the rate of multiply-adds on registers, and
-// the rate of copying arrays as large as the operation's.
+// The kernels on the shapes of four nets, against what the machine can do: the rate of multiply-adds on registers, and
+// the rate of copying arrays as large as the operation's. Convolutions by minimal filtering pass the first, as the
+// operations counted are those of plain sums.
 //
 //   kernels_bench [--benchmark_filter=lenet] [--benchmark_repetitions=9]
 //
@@ -67,6 +68,28 @@ double copy_peak(int threads, double bytes) {
     });
   });
   return 2.0 * static_cast<double>(each) * threads * rounds / seconds;
+}
+
+/// The same of y += a * x, whose y is read and written.
+double triad_peak(int threads, double bytes) {
+  const auto each = static_cast<Index>(bytes / 2 / sizeof(float) / threads) + 1;
+  const cpu::HotTable<float>& hot = cpu::hot_for(best_isa()).f32;
+  std::vector<std::vector<float>> x(
+      static_cast<std::size_t>(threads),
+      std::vector<float>(static_cast<std::size_t>(each), 1));
+  std::vector<std::vector<float>> y = x;
+  ThreadTeam team(threads);
+  const int rounds = std::max(1, static_cast<int>(3e6 / bytes));
+  const double seconds = least_seconds(15, [&] {
+    team.run([&](int worker) {
+      const auto w = static_cast<std::size_t>(worker);
+      for (int round = 0; round < rounds; ++round) {
+        hot.axpy(each, 1e-9f, x[w].data(), y[w].data());
+        benchmark::ClobberMemory();
+      }
+    });
+  });
+  return 3.0 * sizeof(float) * static_cast<double>(each) * threads * rounds / seconds;
 }
 
 double peak_of(int threads) {
@@ -319,6 +342,7 @@ void add_all() {
   add_convolution("alexnet/conv3", {16, 256, 13, 13, 384, 3, 3, 1, 1, 1, 1}, relu);
   add_convolution("alexnet/conv4", {16, 384, 13, 13, 384, 3, 3, 1, 1, 1, 1, 1, 1, 2}, relu);
   add_convolution("alexnet/conv5", {16, 384, 13, 13, 256, 3, 3, 1, 1, 1, 1, 1, 1, 2}, relu);
+  add_inner_product("square/1024", {1024, 1024, 1024}, {});
   add_inner_product("alexnet/fc6", {16, 9216, 4096}, relu);
   add_lrn("alexnet/norm1", {16, 96, 55, 55, 5, 1e-4, 0.75, 1, LrnRegion::AcrossChannels});
   add_pooling("alexnet/pool1", {16, 96, 55, 55, 27, 27, 3, 3, 2, 2}, PoolMethod::Max);
@@ -356,11 +380,15 @@ int main(int argc, char** argv) {
   using namespace sparknet::kernels;
   const int all = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (const int threads : {1, all}) {
-    std::printf("%s: %.1f GFLOP/s;", make_cpu_backend(threads)->description(), peak_of(threads) / 1e9);
+    std::printf("%s: %.1f GFLOP/s\n", make_cpu_backend(threads)->description(), peak_of(threads) / 1e9);
+    // The caches of one core, a cache that cores share, and memory.
     for (const double bytes : {16e3, 256e3, 4e6, 256e6}) {
-      std::printf(" copy of %g KB %.1f GB/s", bytes / 1e3, copy_of(threads, bytes) / 1e9);
+      std::printf(
+          "  %g KB for each thread: copy %.1f GB/s, triad %.1f GB/s\n",
+          bytes / 1e3,
+          copy_of(threads, bytes * threads) / 1e9,
+          triad_peak(threads, bytes * threads) / 1e9);
     }
-    std::printf("\n");
     if (all == 1) break;
   }
   std::fflush(stdout);

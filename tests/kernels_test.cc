@@ -349,6 +349,8 @@ TEST_CASE("inner products") {
       {33, 1500, 3},
       {300, 9, 21},
       {16, 3, 700},
+      {40, 1024, 30},
+      {9, 512, 17},
       {8, 300, 1}};
   on_every_backend([&](Backend& backend, auto zero) {
     unsigned seed = 100;

@@ -25,20 +25,25 @@ class InnerProduct final : public Linear {
         activation_(activation),
         threads_(shape.batch * shape.inputs * shape.num_output < kWorth ? 1 : engine.team.size()),
         by_dots_(shape.batch < hot_.lanes / 2),
-        batch_pitch_(round_up(shape.batch, hot_.lanes)),
+        collide_(shape.batch > 4 * hot_.lanes && shape.inputs * static_cast<Index>(sizeof(T)) % 2048 == 0),
+        columns_(round_up(shape.batch, hot_.lanes)),
+        batch_pitch_(columns_ * static_cast<Index>(sizeof(T)) % 1024 == 0 ? odd_pitch<T>(columns_) : columns_),
         gradient_pitch_(odd_pitch<T>(shape.num_output + hot_.lanes)),
         block_columns_(std::min(kBlockColumns, round_up(shape.inputs, 2 * hot_.lanes))),
-        block_outputs_(block_depth(shape.num_output)) {
+        block_outputs_(block_depth(shape.num_output, std::max<Index>(columns_, 128))) {
     Layout<T> forward;
     turned_x_at_ = forward.add(by_dots_ ? 0 : inputs_ * batch_pitch_ + hot_.lanes);
     turned_y_at_ = forward.add(by_dots_ ? 0 : outputs_ * batch_pitch_);
+    const Index block_inputs = block_depth(inputs_, columns_);
+    rows_at_ = forward.size();
+    row_pitch_ = odd_pitch<T>(block_inputs);
+    rows_size_ = collide_ && !by_dots_ ? hot_.max_rows * row_pitch_ : 0;
     Layout<T> backward;
     gradient_at_ = backward.add(batch_ * gradient_pitch_);
     blocks_at_ = backward.size();
     block_size_ = round_up(block_columns_ * std::max(batch_, block_outputs_) + 2 * hot_.lanes, 64);
-    scratch_size_ = std::max(forward.size(), blocks_at_ + threads_ * block_size_);
+    scratch_size_ = std::max(rows_at_ + threads_ * rows_size_, blocks_at_ + threads_ * block_size_);
 
-    const Index block_inputs = block_depth(inputs_);
     for (Index k = 0; k < block_inputs; ++k) batch_offsets_.push_back(static_cast<std::int32_t>(k * batch_pitch_));
     for (Index k = 0; k < std::max(batch_, block_outputs_); ++k) {
       block_offsets_.push_back(static_cast<std::int32_t>(k * block_columns_));
@@ -68,7 +73,13 @@ class InnerProduct final : public Linear {
       if (by_dots_) {
         forward_dots(part, input, static_cast<const T*>(weights), static_cast<const T*>(bias), static_cast<T*>(y));
       } else {
-        forward_tiles(part, static_cast<const T*>(weights), static_cast<const T*>(bias), static_cast<T*>(y), shared);
+        forward_tiles(
+            part,
+            static_cast<const T*>(weights),
+            static_cast<const T*>(bias),
+            static_cast<T*>(y),
+            shared,
+            shared + rows_at_ + worker * rows_size_);
       }
     });
   }
@@ -105,10 +116,10 @@ class InnerProduct final : public Linear {
   }
 
  private:
-  /// How much of a sum of `count` terms is done at a time.
-  Index block_depth(Index count) const {
-    const Index columns = std::max(std::min(kBlockColumns, batch_pitch_), Index{128});
-    return std::min(count, std::max<Index>(kBlockBytes / (columns * static_cast<Index>(sizeof(T))), 64));
+  /// How much of a sum of `count` terms is done at a time, where each has so many columns.
+  static Index block_depth(Index count, Index columns) {
+    const Index bytes = std::min(kBlockColumns, columns) * static_cast<Index>(sizeof(T));
+    return std::min(count, std::max<Index>(kBlockBytes / bytes, 64));
   }
 
   template <class F>
@@ -134,13 +145,13 @@ class InnerProduct final : public Linear {
     }
   }
 
-  void forward_tiles(Share part, const T* weights, const T* bias, T* y, T* shared) const {
+  void forward_tiles(Share part, const T* weights, const T* bias, T* y, T* shared, T* rows) const {
     T* const turned_y = shared + turned_y_at_ + part.begin * batch_pitch_;
     const Index depth = static_cast<Index>(batch_offsets_.size());
-    for (Index n = 0; n < batch_pitch_; n += kBlockColumns) {
+    for (Index n = 0; n < columns_; n += kBlockColumns) {
       for (Index k = 0; k < inputs_; k += depth) {
         TileArgs<T> args{};
-        args.columns = std::min(kBlockColumns, batch_pitch_ - n);
+        args.columns = std::min(kBlockColumns, columns_ - n);
         args.k = std::min(depth, inputs_ - k);
         args.a = weights + part.begin * inputs_ + k;
         args.lda = inputs_;
@@ -152,10 +163,25 @@ class InnerProduct final : public Linear {
         args.accumulate = k > 0;
         args.relu = activation_.relu && k + depth >= inputs_;
         args.slope = static_cast<T>(activation_.negative_slope);
-        run_panels(hot_, hot_.tiles_rows, args, part.size(), inputs_);
+        if (collide_) {
+          run_copied_panels(args, part.size(), rows);
+        } else {
+          run_panels(hot_, hot_.tiles_rows, args, part.size(), inputs_);
+        }
       }
     }
     hot_.transpose(part.size(), batch_, turned_y, batch_pitch_, y + part.begin, outputs_);
+  }
+
+  /// run_panels() with a copy of each panel, whose rows meet in no cache set.
+  void run_copied_panels(const TileArgs<T>& args, Index rows, T* copy) const {
+    const auto tiles = [&](TileArgs<T> panel) {
+      hot_.copy_block({panel.rows, panel.k, panel.a, inputs_, 1, copy, row_pitch_, 1});
+      panel.a = copy;
+      panel.lda = row_pitch_;
+      hot_.tiles_rows(panel);
+    };
+    run_panels(hot_, tiles, args, rows, inputs_);
   }
 
   void bias_gradient(const BackwardArgs& args, Share part, const T* gradient) const {
@@ -215,8 +241,14 @@ class InnerProduct final : public Linear {
   int threads_;
   /// With few examples the vectors lie along the inputs, else along the batch.
   bool by_dots_;
+  /// Whether so many weights of neighbouring outputs share a set of the first cache that they drive each other out, and
+  /// are read often enough to be copied first.
+  bool collide_;
+  /// The batch in whole vectors.
+  Index columns_;
   Index batch_pitch_, gradient_pitch_, block_columns_, block_outputs_;
-  Index turned_x_at_, turned_y_at_, gradient_at_, blocks_at_, block_size_, scratch_size_;
+  Index turned_x_at_, turned_y_at_, rows_at_, row_pitch_, rows_size_;
+  Index gradient_at_, blocks_at_, block_size_, scratch_size_;
   std::vector<std::int32_t> batch_offsets_, block_offsets_;
 };
 
