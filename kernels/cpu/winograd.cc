@@ -81,6 +81,16 @@ struct TileRows {
   }
 };
 
+/// The size of blocks that `count` is cut into: `most` where there are many of them, and else so that an even number of
+/// blocks, eight where they are not smaller than `least`, come out. It does not depend on the threads, as compilers may
+/// round panels of other heights otherwise.
+Index even_size(Index count, Index most, Index least) {
+  constexpr Index kBlocks = 8;
+  const Index wanted = std::clamp<Index>((count + kBlocks - 1) / kBlocks, least, std::max<Index>(most, least));
+  const Index blocks = (count + wanted - 1) / wanted, even = blocks == 1 ? 1 : blocks + blocks % 2;
+  return std::max<Index>(1, (count + even - 1) / even);
+}
+
 enum class WeightOrder {
   /// w[output][channel][tap]
   Plain,
@@ -196,8 +206,7 @@ class WinogradCorrelation {
     const Index even = channels_ * outputs_ / (channels_ + outputs_);
     const Index fitting =
         std::max({hot_.max_rows, kBlockBytes / tile_bytes, std::min(kLargeBlockBytes / tile_bytes, even)});
-    const Index fair = (tiles_.count() + engine.team.size() - 1) / engine.team.size();
-    block_rows_ = std::clamp<Index>(fitting / tiles_.wide, 1, fair);
+    block_rows_ = even_size(tiles_.count(), fitting / tiles_.wide, (hot_.max_rows + tiles_.wide - 1) / tiles_.wide);
     const Index max_tiles = block_rows_ * tiles_.wide;
     plane_ = odd_pitch<T>(max_tiles * pixels_.pitch());
     product_plane_ = odd_pitch<T>(max_tiles * product_pitch_);
@@ -324,8 +333,7 @@ class WinogradInputGradient {
         pitch_(odd_pitch<T>(round_up(channels_, hot_.lanes))) {
     const Index image_tiles = tiles_.each * tiles_.wide;
     const Index tile_bytes = f_.squares() * (gradients_.pitch() + pitch_) * static_cast<Index>(sizeof(T));
-    const Index fair = (s_.batch + engine.team.size() - 1) / engine.team.size();
-    block_images_ = std::clamp<Index>(kBlockBytes / (tile_bytes * image_tiles), 1, fair);
+    block_images_ = even_size(s_.batch, kBlockBytes / (tile_bytes * image_tiles), 1);
     plane_ = odd_pitch<T>(block_images_ * image_tiles * gradients_.pitch());
     product_plane_ = odd_pitch<T>(block_images_ * image_tiles * pitch_);
     pixels_at_ = layout_.add(f_.outputs * gradients_.row_pitch());
