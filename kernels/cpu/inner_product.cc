@@ -11,7 +11,7 @@ constexpr Index kBlockBytes = 256 * 1024;
 /// Columns of a packed block at most.
 constexpr Index kBlockColumns = 256;
 /// Products below which waking the crew costs more than it saves.
-constexpr Index kWorth = 1 << 20;
+constexpr Index kWorth = 1 << 18;
 
 template <class T>
 class InnerProduct final : public Linear {
