@@ -84,15 +84,18 @@ struct FoldArgs {
 /// Minimal filtering of squares of outputs with square kernels: F(outputs, taps) for each side.
 enum class FilterForm : uint8_t { F2x3, F4x3, F2x5 };
 
-/// Squares of vectors to squares of vectors: element (i, j) of tile t, channel c is at
-/// src[t * src_step + i * src_row + j * src_column + c], and so in dst. Whole vectors are read and written.
+/// Where squares of vectors lie: element (i, j) of tile t is t * step + i * row + j * column elements behind the first.
+struct Squares {
+  Index step, row, column;
+};
+
+/// Squares of vectors to squares of vectors, channel by channel in whole vectors.
 template <class T>
 struct FilterArgs {
   Index tiles, channels;
+  Squares from, to;
   const T* src;
-  Index src_step, src_row, src_column;
   T* dst;
-  Index dst_step, dst_row, dst_column;
   /// Of winograd_output: one for each channel, or null; and the activation.
   const T* bias;
   bool relu;

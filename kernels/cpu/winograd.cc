@@ -26,7 +26,9 @@ struct Filter {
   FilterForm form;
   Index outputs, taps;
   Index points() const { return outputs + taps - 1; }
-  Index squares() const { return points() * points(); }
+  Index square() const { return points() * points(); }
+  /// Of tiles that lie one behind the other in a plane for each point.
+  Squares squares(Index tile_pitch, Index plane) const { return {tile_pitch, points() * plane, plane}; }
 };
 
 /// Planes of one group of an image as pixels whose channels lie together, within zeros.
@@ -45,6 +47,9 @@ class Pixels {
   /// Elements from one pixel to the next, and from one row to the next.
   Index pitch() const { return pitch_; }
   Index row_pitch() const { return padded_width_ * pitch_; }
+
+  /// Of tiles that are `outputs` pixels apart.
+  Squares squares(Index outputs) const { return {outputs * pitch_, row_pitch(), pitch_}; }
 
   /// Rows [first, first + rows), of which those outside of the image are zeros.
   void gather(const T* planes, Index first, Index rows, T* to) const {
@@ -126,7 +131,7 @@ class ChangedWeights {
   Index blocks() const { return blocks_; }
   /// Of one point.
   Index point_size() const { return blocks_ * channels_ * unit_; }
-  Index size() const { return groups_ * f_.squares() * point_size(); }
+  Index size() const { return groups_ * f_.square() * point_size(); }
   Index scratch_size() const { return kWeightChannels * f_.taps * f_.taps * unit_; }
 
   /// Pieces of work of change().
@@ -149,13 +154,9 @@ class ChangedWeights {
     args.tiles = n;
     args.channels = unit_;
     args.src = turned ? scratch + (taps - 1) * unit_ : scratch;
-    args.src_step = taps * unit_;
-    args.src_row = (turned ? -f_.taps : f_.taps) * unit_;
-    args.src_column = turned ? -unit_ : unit_;
-    args.dst = changed + group * f_.squares() * point_size() + (block * channels_ + c) * unit_;
-    args.dst_step = unit_;
-    args.dst_row = f_.points() * point_size();
-    args.dst_column = point_size();
+    args.from = {taps * unit_, (turned ? -f_.taps : f_.taps) * unit_, turned ? -unit_ : unit_};
+    args.dst = changed + group * f_.square() * point_size() + (block * channels_ + c) * unit_;
+    args.to = f_.squares(unit_, point_size());
     hot_.winograd_weights(f_.form, args);
   }
 
@@ -168,7 +169,7 @@ class ChangedWeights {
     args.lda = pitch;
     args.offsets = offsets_.data();
     args.ldc = product_pitch;
-    for (Index point = 0; point < f_.squares(); ++point) {
+    for (Index point = 0; point < f_.square(); ++point) {
       for (Index block = 0; block < blocks_; ++block) {
         args.columns = std::min(unit_, round_up(outputs_ - block * unit_, hot_.lanes));
         args.a = from + point * plane;
@@ -201,7 +202,7 @@ class WinogradCorrelation {
         tiles_(tile_rows(shape, f_)),
         pixels_(hot_, channels_, shape.height, shape.width, shape.pad_w, tiles_.wide * f_.outputs + f_.taps - 1),
         product_pitch_(odd_pitch<T>(round_up(outputs_, hot_.lanes))) {
-    const Index tile_bytes = f_.squares() * (pixels_.pitch() + product_pitch_) * static_cast<Index>(sizeof(T));
+    const Index tile_bytes = f_.square() * (pixels_.pitch() + product_pitch_) * static_cast<Index>(sizeof(T));
     // So many tiles need as many bytes as the weights do.
     const Index even = channels_ * outputs_ / (channels_ + outputs_);
     const Index fitting =
@@ -211,8 +212,8 @@ class WinogradCorrelation {
     plane_ = odd_pitch<T>(max_tiles * pixels_.pitch());
     product_plane_ = odd_pitch<T>(max_tiles * product_pitch_);
     pixels_at_ = layout_.add((block_rows_ * f_.outputs + f_.taps - 1) * pixels_.row_pitch());
-    changed_at_ = layout_.add(f_.squares() * plane_);
-    products_at_ = layout_.add(f_.squares() * product_plane_);
+    changed_at_ = layout_.add(f_.square() * plane_);
+    products_at_ = layout_.add(f_.square() * product_plane_);
     outputs_at_ = layout_.add(block_rows_ * f_.outputs * tiles_.wide * f_.outputs * product_pitch_);
   }
 
@@ -236,7 +237,7 @@ class WinogradCorrelation {
         scratch + changed_at_,
         plane_,
         pixels_.pitch(),
-        changed + group * f_.squares() * weights_.point_size(),
+        changed + group * f_.square() * weights_.point_size(),
         scratch + products_at_,
         product_plane_,
         product_pitch_);
@@ -255,12 +256,8 @@ class WinogradCorrelation {
     FilterArgs<T> args{};
     args.tiles = tiles_.wide;
     args.channels = round_up(channels_, hot_.lanes);
-    args.src_step = f_.outputs * pixels_.pitch();
-    args.src_row = pixels_.row_pitch();
-    args.src_column = pixels_.pitch();
-    args.dst_step = pixels_.pitch();
-    args.dst_row = f_.points() * plane_;
-    args.dst_column = plane_;
+    args.from = pixels_.squares(f_.outputs);
+    args.to = f_.squares(pixels_.pitch(), plane_);
     for (Index row = first; row < last; ++row, tile += tiles_.wide) {
       args.src = pixels + (row - first) * f_.outputs * pixels_.row_pitch();
       args.dst = scratch + changed_at_ + tile * pixels_.pitch();
@@ -275,12 +272,8 @@ class WinogradCorrelation {
     FilterArgs<T> args{};
     args.tiles = tiles_.wide;
     args.channels = round_up(outputs_, hot_.lanes);
-    args.src_step = product_pitch_;
-    args.src_row = f_.points() * product_plane_;
-    args.src_column = product_plane_;
-    args.dst_step = f_.outputs * product_pitch_;
-    args.dst_row = row_pitch;
-    args.dst_column = product_pitch_;
+    args.from = f_.squares(product_pitch_, product_plane_);
+    args.to = {f_.outputs * product_pitch_, row_pitch, product_pitch_};
     args.bias = bias;
     args.relu = activation.relu;
     args.slope = static_cast<T>(activation.negative_slope);
@@ -332,13 +325,13 @@ class WinogradInputGradient {
         gradients_(hot_, outputs_, shape.out_h(), shape.out_w(), 0, tiles_.wide * f_.outputs),
         pitch_(odd_pitch<T>(round_up(channels_, hot_.lanes))) {
     const Index image_tiles = tiles_.each * tiles_.wide;
-    const Index tile_bytes = f_.squares() * (gradients_.pitch() + pitch_) * static_cast<Index>(sizeof(T));
+    const Index tile_bytes = f_.square() * (gradients_.pitch() + pitch_) * static_cast<Index>(sizeof(T));
     block_images_ = even_size(s_.batch, kBlockBytes / (tile_bytes * image_tiles), 1);
     plane_ = odd_pitch<T>(block_images_ * image_tiles * gradients_.pitch());
     product_plane_ = odd_pitch<T>(block_images_ * image_tiles * pitch_);
     pixels_at_ = layout_.add(f_.outputs * gradients_.row_pitch());
-    changed_at_ = layout_.add(f_.squares() * plane_);
-    products_at_ = layout_.add(f_.squares() * product_plane_);
+    changed_at_ = layout_.add(f_.square() * plane_);
+    products_at_ = layout_.add(f_.square() * product_plane_);
     image_at_ = layout_.add(rows() * row_pitch());
   }
 
@@ -359,7 +352,7 @@ class WinogradInputGradient {
         scratch + changed_at_,
         plane_,
         gradients_.pitch(),
-        changed + group * f_.squares() * weights_.point_size(),
+        changed + group * f_.square() * weights_.point_size(),
         scratch + products_at_,
         product_plane_,
         pitch_);
@@ -379,12 +372,8 @@ class WinogradInputGradient {
     args.tiles = tiles_.wide;
     args.channels = round_up(outputs_, hot_.lanes);
     args.src = scratch + pixels_at_;
-    args.src_step = f_.outputs * gradients_.pitch();
-    args.src_row = gradients_.row_pitch();
-    args.src_column = gradients_.pitch();
-    args.dst_step = gradients_.pitch();
-    args.dst_row = f_.points() * plane_;
-    args.dst_column = plane_;
+    args.from = gradients_.squares(f_.outputs);
+    args.to = f_.squares(gradients_.pitch(), plane_);
     for (Index row = 0; row < tiles_.each; ++row, tile += tiles_.wide) {
       gradients_.gather(planes, row * f_.outputs, f_.outputs, scratch + pixels_at_);
       args.dst = scratch + changed_at_ + tile * gradients_.pitch();
@@ -398,12 +387,8 @@ class WinogradInputGradient {
     FilterArgs<T> args{};
     args.tiles = tiles_.wide;
     args.channels = round_up(channels_, hot_.lanes);
-    args.src_step = pitch_;
-    args.src_row = f_.points() * product_plane_;
-    args.src_column = product_plane_;
-    args.dst_step = f_.outputs * pitch_;
-    args.dst_row = row_pitch();
-    args.dst_column = pitch_;
+    args.from = f_.squares(pitch_, product_plane_);
+    args.to = {f_.outputs * pitch_, row_pitch(), pitch_};
     for (Index row = 0; row < tiles_.each; ++row, tile += tiles_.wide) {
       args.src = scratch + products_at_ + tile * pitch_;
       args.dst = image + row * f_.outputs * row_pitch();
@@ -445,16 +430,16 @@ class WinogradWeightGradient {
         pixels_(hot_, channels_, shape.height, shape.width, shape.pad_w, tiles_.wide * f_.outputs + f_.taps - 1),
         gradients_(hot_, outputs_, shape.out_h(), shape.out_w(), 0, tiles_.wide * f_.outputs),
         point_size_(blocks_ * channels_ * unit_) {
-    const Index tile_bytes = f_.squares() * (pixels_.pitch() + blocks_ * unit_) * static_cast<Index>(sizeof(T));
+    const Index tile_bytes = f_.square() * (pixels_.pitch() + blocks_ * unit_) * static_cast<Index>(sizeof(T));
     const Index even = channels_ * outputs_ / (channels_ + outputs_);
     const Index chunk = std::max(kChunkBytes / tile_bytes, std::min(kLargeChunkBytes / tile_bytes, 2 * even));
     chunk_rows_ = std::clamp<Index>(chunk / tiles_.wide, 1, tiles_.count());
     const Index tiles = chunk_rows_ * tiles_.wide;
     plane_ = odd_pitch<T>(tiles * pixels_.pitch());
     gradient_plane_ = odd_pitch<T>(blocks_ * tiles * unit_);
-    sums_at_ = shared_.add(s_.group * f_.squares() * point_size_);
-    changed_at_ = shared_.add(f_.squares() * plane_);
-    gradients_at_ = shared_.add(f_.squares() * gradient_plane_);
+    sums_at_ = shared_.add(s_.group * f_.square() * point_size_);
+    changed_at_ = shared_.add(f_.square() * plane_);
+    gradients_at_ = shared_.add(f_.square() * gradient_plane_);
     pixels_at_ = own_.add((f_.outputs + f_.taps - 1) * pixels_.row_pitch());
     gradient_pixels_at_ = own_.add(f_.outputs * gradients_.row_pitch());
     // The last pieces of work want this instead.
@@ -482,7 +467,7 @@ class WinogradWeightGradient {
               });
         });
         engine_.team.run([&](int worker) {
-          const Share part = share(f_.squares() * blocks_, team, worker);
+          const Share part = share(f_.square() * blocks_, team, worker);
           for (Index i = part.begin; i < part.end; ++i) {
             multiply(group, i / blocks_, i % blocks_, (end - begin) * tiles_.wide, begin > 0, scratch);
           }
@@ -512,22 +497,14 @@ class WinogradWeightGradient {
       args.tiles = tiles_.wide;
       args.channels = round_up(channels_, hot_.lanes);
       args.src = own + pixels_at_;
-      args.src_step = f_.outputs * pixels_.pitch();
-      args.src_row = pixels_.row_pitch();
-      args.src_column = pixels_.pitch();
+      args.from = pixels_.squares(f_.outputs);
       args.dst = scratch + changed_at_ + tile * pixels_.pitch();
-      args.dst_step = pixels_.pitch();
-      args.dst_row = f_.points() * plane_;
-      args.dst_column = plane_;
+      args.to = f_.squares(pixels_.pitch(), plane_);
       hot_.winograd_input(f_.form, args);
 
       gradients_.gather(gradient, row * f_.outputs, f_.outputs, own + gradient_pixels_at_);
-      args.src_step = f_.outputs * gradients_.pitch();
-      args.src_row = gradients_.row_pitch();
-      args.src_column = gradients_.pitch();
-      args.dst_step = unit_;
-      args.dst_row = f_.points() * gradient_plane_;
-      args.dst_column = gradient_plane_;
+      args.from = gradients_.squares(f_.outputs);
+      args.to = f_.squares(unit_, gradient_plane_);
       for (Index block = 0; block < blocks_; ++block) {
         args.channels = std::min(unit_, round_up(outputs_ - block * unit_, hot_.lanes));
         args.src = own + gradient_pixels_at_ + block * unit_;
@@ -545,7 +522,7 @@ class WinogradWeightGradient {
     args.lda = pixels_.pitch();
     args.b = scratch + gradients_at_ + point * gradient_plane_ + block * chunk_rows_ * tiles_.wide * unit_;
     args.offsets = offsets_.data();
-    args.c = scratch + sums_at_ + (group * f_.squares() + point) * point_size_ + block * channels_ * unit_;
+    args.c = scratch + sums_at_ + (group * f_.square() + point) * point_size_ + block * channels_ * unit_;
     args.ldc = unit_;
     args.accumulate = accumulate;
     run_panels(hot_, hot_.tiles_packed, args, channels_, 1);
@@ -558,14 +535,10 @@ class WinogradWeightGradient {
     FilterArgs<T> args{};
     args.tiles = n;
     args.channels = std::min(unit_, round_up(outputs, hot_.lanes));
-    args.src = scratch + sums_at_ + group * f_.squares() * point_size_ + (block * channels_ + c) * unit_;
-    args.src_step = unit_;
-    args.src_row = f_.points() * point_size_;
-    args.src_column = point_size_;
+    args.src = scratch + sums_at_ + group * f_.square() * point_size_ + (block * channels_ + c) * unit_;
+    args.from = f_.squares(unit_, point_size_);
     args.dst = own + weights_at_;
-    args.dst_step = taps * unit_;
-    args.dst_row = f_.taps * unit_;
-    args.dst_column = unit_;
+    args.to = {taps * unit_, f_.taps * unit_, unit_};
     hot_.winograd_weight_gradient(f_.form, args);
 
     T* const out = dw + ((group * outputs_ + o) * channels_ + c) * taps;
@@ -621,9 +594,9 @@ double filter_cycles(const ConvolutionShape& s, const Filter& f, Index lanes) {
   const auto vectors = [lanes](Index n) { return static_cast<double>((n + lanes - 1) / lanes); };
   const auto tiles = static_cast<double>(
       s.batch * ((s.out_h() + f.outputs - 1) / f.outputs) * ((s.out_w() + f.outputs - 1) / f.outputs));
-  const double products = static_cast<double>(f.squares() * channels) * vectors(outputs);
+  const double products = static_cast<double>(f.square() * channels) * vectors(outputs);
   const auto turned = static_cast<double>(s.batch * (channels * s.height * s.width + outputs * s.out_h() * s.out_w()));
-  const double weights = static_cast<double>(f.squares() * channels * outputs);
+  const double weights = static_cast<double>(f.square() * channels * outputs);
   return tiles * (products / 0.85 + vectors(channels) * costs.input + vectors(outputs) * costs.output) + 0.6 * turned +
          static_cast<double>(channels) * vectors(outputs) * costs.weights + 1.5 * weights;
 }
