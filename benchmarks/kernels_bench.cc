@@ -52,44 +52,39 @@ double flop_peak(int threads) {
   return 2.0 * static_cast<double>(hot.lanes * hot.peak_chains * kSteps * threads) / seconds;
 }
 
-/// Bytes in a second, read and written, of copying so that `bytes` are touched in all.
-double copy_peak(int threads, double bytes) {
-  const auto each = static_cast<std::size_t>(bytes / 2 / threads) + 1;
-  std::vector<std::vector<char>> from(static_cast<std::size_t>(threads), std::vector<char>(each, 1)), to = from;
+/// Calls work(from, to, elements) on arrays of each thread's own, of `bytes` in all, and again; returns the calls a
+/// second.
+template <class Work>
+double passes_per_second(int threads, double bytes, const Work& work) {
+  const auto each = static_cast<std::size_t>(bytes / 2 / sizeof(float) / threads) + 1;
+  std::vector<std::vector<float>> from(static_cast<std::size_t>(threads), std::vector<float>(each, 1)), to = from;
   ThreadTeam team(threads);
   const int rounds = std::max(1, static_cast<int>(3e6 / bytes));
   const double seconds = least_seconds(15, [&] {
     team.run([&](int worker) {
       const auto w = static_cast<std::size_t>(worker);
       for (int round = 0; round < rounds; ++round) {
-        std::memcpy(to[w].data(), from[w].data(), each);
+        work(from[w].data(), to[w].data(), each);
         benchmark::ClobberMemory();
       }
     });
   });
-  return 2.0 * static_cast<double>(each) * threads * rounds / seconds;
+  return rounds / seconds;
+}
+
+/// Bytes in a second, read and written, of copying so that `bytes` are touched in all.
+double copy_peak(int threads, double bytes) {
+  return bytes * passes_per_second(threads, bytes, [](const float* from, float* to, std::size_t count) {
+           std::memcpy(to, from, count * sizeof(float));
+         });
 }
 
 /// The same of y += a * x, whose y is read and written.
 double triad_peak(int threads, double bytes) {
-  const auto each = static_cast<Index>(bytes / 2 / sizeof(float) / threads) + 1;
   const cpu::HotTable<float>& hot = cpu::hot_for(best_isa()).f32;
-  std::vector<std::vector<float>> x(
-      static_cast<std::size_t>(threads),
-      std::vector<float>(static_cast<std::size_t>(each), 1));
-  std::vector<std::vector<float>> y = x;
-  ThreadTeam team(threads);
-  const int rounds = std::max(1, static_cast<int>(3e6 / bytes));
-  const double seconds = least_seconds(15, [&] {
-    team.run([&](int worker) {
-      const auto w = static_cast<std::size_t>(worker);
-      for (int round = 0; round < rounds; ++round) {
-        hot.axpy(each, 1e-9f, x[w].data(), y[w].data());
-        benchmark::ClobberMemory();
-      }
-    });
-  });
-  return 3.0 * sizeof(float) * static_cast<double>(each) * threads * rounds / seconds;
+  return 1.5 * bytes * passes_per_second(threads, bytes, [&](const float* from, float* to, std::size_t count) {
+           hot.axpy(static_cast<Index>(count), 1e-9f, from, to);
+         });
 }
 
 double peak_of(int threads) {

@@ -322,6 +322,34 @@ TEST_CASE("minimal filtering gives the same bits on any number of threads") {
   }
 }
 
+TEST_CASE("minimal filtering rounds at most three times as much as plain sums") {
+  if (test::on_gpu()) return;
+  for (const ConvolutionShape& shape :
+       {ConvolutionShape{2, 64, 8, 8, 32, 3, 3},     // tiles of 2x2
+        ConvolutionShape{1, 256, 18, 18, 32, 3, 3},  // of 4x4
+        ConvolutionShape{1, 256, 12, 12, 32, 5, 5}}) {
+    INFO(describe(shape));
+    const Sizes n = sizes(shape);
+    const auto x = random_array<float>(n.x, 1, 0, 1), w = random_array<float>(n.w, 2);
+    std::vector<double> exact(n.y, 0);
+    for_products(shape, [&](std::size_t out, std::size_t in, std::size_t weight) {
+      exact[out] += static_cast<double>(x[in]) * static_cast<double>(w[weight]);
+    });
+    const auto error = [&](Winograd when) {
+      const auto backend = make_cpu_backend(1, best_isa(), when);
+      const auto plan = backend->convolution(DType::F32, shape, {});
+      Scratch scratch(plan->scratch_bytes());
+      Array<float> y(n.y);
+      plan->forward(x.data(), w.data(), nullptr, y.data(), scratch.get());
+      double squares = 0;
+      for (std::size_t i = 0; i < n.y; ++i) squares += std::pow(static_cast<double>(y[i]) - exact[i], 2);
+      return std::sqrt(squares);
+    };
+    const double ratio = error(Winograd::Always) / error(Winograd::Never);
+    CHECK(ratio < 3);
+  }
+}
+
 TEST_CASE("minimal filtering is done where it is faster, in F32 alone, and not where it was ruled out") {
   if (test::on_gpu()) return;
   const ConvolutionShape large{2, 64, 28, 28, 64, 3, 3, 1, 1, 1, 1}, first{2, 1, 28, 28, 8, 3, 3, 1, 1, 1, 1};

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "kernels/cpu/engine.h"
+#include "kernels/cpu/output_gradient.h"
 
 namespace sparknet::kernels::cpu {
 namespace {
@@ -41,31 +41,7 @@ class Deconvolution final : public Linear {
   }
 
   void backward(const BackwardArgs& args, void* scratch) override {
-    T* const sums = static_cast<T*>(scratch) + sums_at_;
-    const HotTable<T>& hot = table<T>(engine_);
-    if (activation_.relu || args.dbias) {
-      for_planes([&](Index plane) {
-        sums[plane] = T(0);
-        hot.gradient(
-            {1,
-             pixels_,
-             static_cast<T*>(args.dy) + plane * pixels_,
-             activation_.relu ? static_cast<const T*>(args.y) + plane * pixels_ : nullptr,
-             pixels_,
-             static_cast<T>(activation_.negative_slope),
-             nullptr,
-             0,
-             sums + plane});
-      });
-    }
-    if (args.dbias) {
-      T* const out = static_cast<T*>(args.dbias);
-      for (Index c = 0; c < channels_; ++c) {
-        T total = 0;
-        for (Index n = 0; n < batch_; ++n) total += sums[n * channels_ + c];
-        out[c] = args.accumulate ? out[c] + total : total;
-      }
-    }
+    mask_and_sum(engine_, batch_, channels_, pixels_, activation_, args, static_cast<T*>(scratch) + sums_at_);
     if (args.dx) convolution_->forward(args.dy, args.weights, nullptr, args.dx, rest(scratch));
     if (args.dweights) {
       BackwardArgs of_weights{};

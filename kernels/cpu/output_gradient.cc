@@ -10,22 +10,19 @@ void mask_and_sum(
     T* sums) {
   if (!args.dbias && !activation.relu) return;
   const HotTable<T>& hot = table<T>(engine);
-  const Index count = outputs * positions;
   if (args.dbias) std::fill_n(sums, batch * outputs, T(0));
-  engine.team.run([&](int worker) {
-    const Share part = share(batch, engine.team.size(), worker);
-    for (Index image = part.begin; image < part.end; ++image) {
-      hot.gradient(
-          {outputs,
-           positions,
-           static_cast<T*>(args.dy) + image * count,
-           activation.relu ? static_cast<const T*>(args.y) + image * count : nullptr,
-           positions,
-           static_cast<T>(activation.negative_slope),
-           nullptr,
-           0,
-           args.dbias ? sums + image * outputs : nullptr});
-    }
+  // A plane is a row to the kernel.
+  for_ranges(engine.team, batch * outputs, 1, 1 + kWorthWaking / positions, [&](Index begin, Index end) {
+    hot.gradient(
+        {end - begin,
+         positions,
+         static_cast<T*>(args.dy) + begin * positions,
+         activation.relu ? static_cast<const T*>(args.y) + begin * positions : nullptr,
+         positions,
+         static_cast<T>(activation.negative_slope),
+         nullptr,
+         0,
+         args.dbias ? sums + begin : nullptr});
   });
   if (!args.dbias) return;
   T* const dbias = static_cast<T*>(args.dbias);
