@@ -8,7 +8,7 @@
 // (images are NCHW, convolution weights are [num_output, channels / group, kernel_h, kernel_w], inner-product weights
 // are [num_output, inputs]). `scratch` is 64-byte aligned memory of at least the plan's scratch_bytes(), whose contents
 // mean nothing before and after a call. Where `accumulate` is true a gradient is added to, otherwise overwritten.
-// The same inputs on the same number of threads give the same bits.
+// The same inputs give the same bits, on any number of threads. (Those of two instruction sets differ.)
 
 #include <array>
 #include <cstddef>

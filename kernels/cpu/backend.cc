@@ -74,9 +74,7 @@ class CpuBackend final : public Backend {
       : engine_(threads, hot_for(isa), winograd),
         description_(
             std::string("cpu ") + isa_name(isa) + ", " + std::to_string(threads) +
-            (threads == 1 ? " thread" : " threads")),
-        partial_(static_cast<std::size_t>(threads)),
-        loss_parts_(static_cast<std::size_t>(threads)) {}
+            (threads == 1 ? " thread" : " threads")) {}
 
   bool on_host() const override { return true; }
   void read(void* host, const void* memory, std::size_t bytes) override { copy(host, memory, bytes); }
@@ -200,7 +198,7 @@ class CpuBackend final : public Backend {
   void loss(DType dtype, const LossPass& pass, void* y, LossState* state, Index* verdict) override {
     with_type(dtype, [&](auto zero) {
       using T = decltype(zero);
-      cpu::loss(engine_, pass, loss_parts_.data(), out<T>(y), state, verdict);
+      cpu::loss(engine_, pass, out<T>(y), state, verdict);
     });
   }
 
@@ -276,7 +274,7 @@ class CpuBackend final : public Backend {
   void reduce(DType dtype, ReduceOp op, Index outer, Index inner, double scale, const void* x, void* y) override {
     with_type(dtype, [&](auto zero) {
       using T = decltype(zero);
-      cpu::reduce(engine_, op, outer, inner, scale, in<T>(x), out<T>(y), partial_.data());
+      cpu::reduce(engine_, op, outer, inner, scale, in<T>(x), out<T>(y));
     });
   }
 
@@ -382,21 +380,16 @@ class CpuBackend final : public Backend {
   }
 
   void add_squares(DType dtype, Index count, const void* x, double* total) override {
-    const int parts = count < kWorthWaking ? 1 : threads();
-    const auto part_sum = [&](int worker) {
-      const Share part = share(count, parts, worker);
-      partial_[static_cast<std::size_t>(worker)] = with_type(dtype, [&](auto zero) {
-        using T = decltype(zero);
-        return table<T>(engine_).sum_squares(part.size(), in<T>(x) + part.begin);
+    const int parts = sum_parts(count, kWorthWaking);
+    double squares[kMostSumParts];
+    with_type(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      for_parts(engine_.team, count, parts, [&](Index part, Index begin, Index end) {
+        squares[part] = table<T>(engine_).sum_squares(end - begin, in<T>(x) + begin);
       });
-    };
-    if (parts == 1) {
-      part_sum(0);
-    } else {
-      engine_.team.run(part_sum);
-    }
+    });
     double sum = 0;
-    for (int worker = 0; worker < parts; ++worker) sum += partial_[static_cast<std::size_t>(worker)];
+    for (int part = 0; part < parts; ++part) sum += squares[part];
     *total += sum;
   }
 
@@ -455,9 +448,6 @@ class CpuBackend final : public Backend {
 
   Engine engine_;
   std::string description_;
-  /// What each thread found.
-  std::vector<double> partial_;
-  std::vector<LossPart> loss_parts_;
 };
 
 }  // namespace

@@ -7,6 +7,8 @@ namespace {
 
 /// Borders between threads, in elements and in channels.
 constexpr Index kUnit = 64, kChannelUnit = 8;
+/// Enough for all threads to have some.
+constexpr Index kManyChannels = 64;
 
 template <class T>
 const T* in(const void* p, Index at) {
@@ -20,17 +22,15 @@ T* out(void* p, Index at) {
 template <class T>
 class ChannelPlan final : public Channels {
  public:
-  ChannelPlan(Engine& engine, const ChannelShape& shape)
-      : team_(engine.team), hot_(table<T>(engine)), shape_(shape), workers_(1) {
+  ChannelPlan(Engine& engine, const ChannelShape& shape) : team_(engine.team), hot_(table<T>(engine)), shape_(shape) {
     if (shape.channels == 1) shape_ = {1, 1, shape.outer * shape.inner};
     count_ = shape_.outer * shape_.channels * shape_.inner;
-    if (count_ >= kWorthWaking) workers_ = team_.size();
-    by_channels_ = workers_ == 1 || shape_.channels >= 2 * kChannelUnit * workers_;
+    // As many elements to each part that adding the parts up is nothing beside them.
+    if (shape_.channels < kManyChannels) parts_ = sum_parts(count_, std::max(kWorthWaking, 64 * shape_.channels));
   }
 
   std::size_t scratch_bytes() const override {
-    const Index rows = by_channels_ ? 1 : workers_;
-    return static_cast<std::size_t>(2 * rows * shape_.channels) * sizeof(double);
+    return static_cast<std::size_t>(2 * parts_ * shape_.channels) * sizeof(double);
   }
 
   void affine(const void* x, const void* scale, const void* bias, void* y) override {
@@ -132,9 +132,9 @@ class ChannelPlan final : public Channels {
           [&](Index c, Index at, Index n) { each(c, at, n, products, sums); });
     };
     double* const room = static_cast<double*>(scratch);
-    if (by_channels_) {
+    if (parts_ == 1) {
       double *const products = room, *const sums = room + channels;
-      for_ranges(team_, channels, kChannelUnit, workers_ == 1 ? channels + 1 : 0, [&](Index begin, Index end) {
+      for_ranges(team_, channels, kChannelUnit, 1 + kWorthWaking * channels / count_, [&](Index begin, Index end) {
         std::fill(products + begin, products + end, 0.0);
         std::fill(sums + begin, sums + end, 0.0);
         for (Index o = 0; o < shape_.outer; ++o) {
@@ -145,14 +145,13 @@ class ChannelPlan final : public Channels {
       });
       return;
     }
-    team_.run([&](int worker) {
-      const Share part = share(count_, workers_, worker);
-      double* const products = room + 2 * worker * channels;
+    for_parts(team_, count_, parts_, [&](Index part, Index begin, Index end) {
+      double* const products = room + 2 * part * channels;
       std::fill_n(products, 2 * channels, 0.0);
-      walk_into(part.begin, part.end, products, products + channels);
+      walk_into(begin, end, products, products + channels);
     });
-    for (int worker = 1; worker < workers_; ++worker) {
-      const double* const more = room + 2 * worker * channels;
+    for (int part = 1; part < parts_; ++part) {
+      const double* const more = room + 2 * part * channels;
       for (Index i = 0; i < 2 * channels; ++i) room[i] += more[i];
     }
     store_sums(args, 0, channels, room, room + channels);
@@ -175,9 +174,8 @@ class ChannelPlan final : public Channels {
   const HotTable<T>& hot_;
   ChannelShape shape_;
   Index count_ = 0;
-  int workers_;
-  /// Whether each thread sums channels of its own, instead of all channels over elements of its own.
-  bool by_channels_ = true;
+  /// The elements are summed in so many parts, or, if one, each thread sums channels of its own.
+  int parts_ = 1;
 };
 
 }  // namespace

@@ -6,7 +6,8 @@
 namespace sparknet::kernels::cpu {
 namespace {
 
-/// The columns of several images take no more than this; those of one are always there.
+/// Pixels that are worth a product of their own, and what the columns of several images may take for it.
+constexpr Index kPixels = 4096;
 constexpr double kColumnBytes = 256 << 20;
 
 /// A convolution of single pixels on columns that are written out, for a few images at a time.
@@ -18,9 +19,8 @@ class ConvolutionNd final : public Linear {
     const Index positions = window_.positions(), columns = window_.channels * window_.taps();
     const double bytes = static_cast<double>(columns) * static_cast<double>(positions) * sizeof(T);
     if (bytes > 1e15) throw std::bad_alloc();  // what follows is counted in 64 bits
-    // As many images as threads, as a backward pass shares out whole images; but not whatever memory it takes.
-    const Index most = std::min<Index>(engine.team.size(), batch_);
-    images_ = std::clamp<Index>(static_cast<Index>(kColumnBytes / bytes), 1, most);
+    const Index wanted = std::min((kPixels + positions - 1) / positions, batch_);
+    images_ = std::clamp<Index>(static_cast<Index>(kColumnBytes / bytes), 1, wanted);
     x_size_ = window_.channels * window_.pixels();
     y_size_ = shape.num_output * positions;
     columns_at_ = layout_.add(images_ * columns * positions);

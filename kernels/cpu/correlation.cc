@@ -10,10 +10,9 @@ Index unrolled_row_bytes(const ConvolutionShape& shape, std::size_t element) {
 }  // namespace
 
 template <class T>
-Correlation<T>::Correlation(const Engine& engine, const ConvolutionShape& shape, bool shared)
+Correlation<T>::Correlation(const Engine& engine, const ConvolutionShape& shape)
     : hot_(table<T>(engine)),
       shape_(shape),
-      shared_(shared),
       channels_(shape.channels / shape.group),
       outputs_(shape.num_output / shape.group),
       taps_(channels_ * shape.kernel_h * shape.kernel_w),
@@ -48,8 +47,7 @@ void Correlation<T>::run(
   const Index group = piece / window_.bands(), band = piece % window_.bands();
   const Index number = image * shape_.group + group;
   const Index pixels = shape_.height * shape_.width;
-  const Index last = (shared_ ? image + 1 : shape_.batch) * shape_.group - 1;
-  const Index behind = (last - number) * channels_ * pixels;
+  const Index behind = (shape_.batch * shape_.group - 1 - number) * channels_ * pixels;
   const T* const input = x + number * channels_ * pixels;
 
   TileArgs<T> args{};

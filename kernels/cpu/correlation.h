@@ -12,8 +12,7 @@ namespace sparknet::kernels::cpu {
 template <class T>
 class Correlation {
  public:
-  /// `shared` tells that other threads write to the other images of x during a run.
-  Correlation(const Engine& engine, const ConvolutionShape& shape, bool shared);
+  Correlation(const Engine& engine, const ConvolutionShape& shape);
 
   /// Pieces of work of one image, which may run at the same time.
   Index pieces() const { return shape_.group * window_.bands(); }
@@ -25,7 +24,6 @@ class Correlation {
  private:
   const HotTable<T>& hot_;
   ConvolutionShape shape_;
-  bool shared_;
   Index channels_, outputs_, taps_, positions_;
   Window<T> window_;
   Index pitch_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -72,6 +73,24 @@ void for_ranges(ThreadTeam& team, Index count, Index unit, Index worth, F&& f) {
     const Share part = share(units, team.size(), worker);
     const Index end = part.end * unit < count ? part.end * unit : count;
     if (part.begin * unit < end) f(part.begin * unit, end);
+  });
+}
+
+/// Into how many parts a sum over `count` terms is cut, kMostSumParts at most. It does not depend on the threads, so
+/// that sums do not.
+constexpr int kMostSumParts = 32;
+inline int sum_parts(Index count, Index worth) {
+  return count < worth ? 1 : static_cast<int>(std::min<Index>(kMostSumParts, 4 * count / worth));
+}
+
+/// Calls f(part, begin, end) for each part of [0, count), on all threads.
+template <class F>
+void for_parts(ThreadTeam& team, Index count, int parts, F&& f) {
+  for_ranges(team, parts, 1, 2, [&](Index first, Index last) {
+    for (Index part = first; part < last; ++part) {
+      const Share terms = share(count, parts, static_cast<int>(part));
+      f(part, terms.begin, terms.end);
+    }
   });
 }
 

@@ -35,14 +35,18 @@ InputGradient<T>::InputGradient(const Engine& engine, const ConvolutionShape& sh
   // Summing columns costs as much as a few tenths of the product; beyond that the larger product is dearer.
   const auto turned = turned_shape(shape);
   if (turned && static_cast<double>(shape.height * shape.width) <= 1.3 * static_cast<double>(positions)) {
-    turned_.emplace(engine, *turned, true);
+    turned_.emplace(engine, *turned);
     layout_.add(turned_->scratch_size());
     return;
   }
   pitch_ = odd_pitch<T>(positions + hot_.lanes);
   const Index taps = shape.kernel_h * shape.kernel_w;
   block_ = std::clamp<Index>(kColumnBytes / (taps * pitch_ * static_cast<Index>(sizeof(T))), 1, channels_);
+  blocks_ = (channels_ + block_ - 1) / block_;
   columns_at_ = layout_.add(block_ * taps * pitch_ + 2 * hot_.lanes);
+  gradient_pitch_ = odd_pitch<T>(positions + 2 * hot_.lanes);
+  gradient_at_ = layout_.add(outputs_ * gradient_pitch_);
+  for (Index o = 0; o < outputs_; ++o) gradient_offsets_.push_back(static_cast<std::int32_t>(o * gradient_pitch_));
 
   const Index reach = (shape.kernel_w - 1) * shape.dilation_w + shape.width + shape.pad_w;
   mask_.assign(static_cast<std::size_t>(2 * (reach + hot_.lanes) + shape.out_w()), T(0));
@@ -68,32 +72,37 @@ void InputGradient<T>::turn(Index c, const T* weights, T* turned_weights) const 
 
 template <class T>
 void InputGradient<T>::run(
-    Index image, const T* weights, const T* turned_weights, const T* dy, const T* gradient, Index gradient_pitch,
-    const std::int32_t* gradient_offsets, T* dx, T* scratch) const {
+    Index image, Share pieces, const T* weights, const T* turned_weights, T* dy, T* dx, T* scratch) const {
   if (turned_) {
-    for (Index piece = 0; piece < turned_->pieces(); ++piece) {
+    for (Index piece = pieces.begin; piece < pieces.end; ++piece) {
       turned_->run(image, piece, dy, turned_weights, nullptr, Activation{}, dx, scratch);
     }
     return;
   }
   const Index taps = shape_.kernel_h * shape_.kernel_w;
-  const Index pixels = shape_.height * shape_.width;
+  const Index pixels = shape_.height * shape_.width, positions = shape_.out_h() * shape_.out_w();
   T* const columns = scratch + columns_at_ + hot_.lanes;
-  for (Index group = 0; group < shape_.group; ++group) {
-    for (Index c = 0; c < channels_; c += block_) {
-      const Index n = std::min(block_, channels_ - c);
-      TileArgs<T> args{};
-      args.columns = round_up(shape_.out_h() * shape_.out_w(), hot_.lanes);
-      args.k = outputs_;
-      args.a = weights + group * outputs_ * taps_ + c * taps;
-      args.lda = taps_;
-      args.b = gradient + group * outputs_ * gradient_pitch;
-      args.offsets = gradient_offsets;
-      args.c = columns;
-      args.ldc = pitch_;
-      run_panels(hot_, hot_.tiles_packed, args, n * taps, 1);
-      fold(n, columns, dx + ((image * shape_.group + group) * channels_ + c) * pixels);
+  T* const gradient = scratch + gradient_at_;
+  Index copied = -1;
+  for (Index piece = pieces.begin; piece < pieces.end; ++piece) {
+    const Index number = image * shape_.group + piece / blocks_, c = piece % blocks_ * block_;
+    const Index n = std::min(block_, channels_ - c);
+    if (number != copied) {
+      T* const from = dy + number * outputs_ * positions;
+      hot_.gradient({outputs_, positions, from, nullptr, positions, T(0), gradient, gradient_pitch_, nullptr});
+      copied = number;
     }
+    TileArgs<T> args{};
+    args.columns = round_up(positions, hot_.lanes);
+    args.k = outputs_;
+    args.a = weights + piece / blocks_ * outputs_ * taps_ + c * taps;
+    args.lda = taps_;
+    args.b = gradient;
+    args.offsets = gradient_offsets_.data();
+    args.c = columns;
+    args.ldc = pitch_;
+    run_panels(hot_, hot_.tiles_packed, args, n * taps, 1);
+    fold(n, columns, dx + (number * channels_ + c) * pixels);
   }
 }
 

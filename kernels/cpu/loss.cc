@@ -14,6 +14,12 @@ constexpr Index kWorth = 4096;
 /// What is added to the distance of a pair before it divides, as Caffe does.
 constexpr double kDistanceOffset = 1e-4;
 
+/// What a part of the examples adds.
+struct LossPart {
+  double sum = 0;
+  Index valid = 0, bad_label = -1;
+};
+
 template <class T>
 const T* array(const void* p) {
   return static_cast<const T*>(p);
@@ -23,28 +29,26 @@ Index worth_of(const SoftmaxShape& shape) {
   return 1 + kWorth / std::max<Index>(1, shape.classes);
 }
 
-/// Adds up f(begin, end) over pieces of [0, count), one for each thread, in their order.
+/// Adds up f(begin, end) over parts of [0, count), in their order.
 template <class F>
-LossPart sum_ranges(ThreadTeam& team, Index count, Index worth, LossPart* parts, F&& f) {
-  if (team.size() == 1 || count < worth) return f(Index{0}, count);
-  team.run([&](int worker) {
-    const Share part = share(count, team.size(), worker);
-    parts[worker] = f(part.begin, part.end);
-  });
+LossPart sum_ranges(ThreadTeam& team, Index count, Index worth, F&& f) {
+  const int number = sum_parts(count, worth);
+  LossPart parts[kMostSumParts];
+  for_parts(team, count, number, [&](Index part, Index begin, Index end) { parts[part] = f(begin, end); });
   LossPart total;
-  for (int worker = 0; worker < team.size(); ++worker) {
-    if (parts[worker].bad_label >= 0) return parts[worker];
-    total.sum += parts[worker].sum;
-    total.valid += parts[worker].valid;
+  for (int part = 0; part < number; ++part) {
+    if (parts[part].bad_label >= 0) return parts[part];
+    total.sum += parts[part].sum;
+    total.valid += parts[part].valid;
   }
   return total;
 }
 
 /// Adds up term(x of an example, its label) over the examples that count.
 template <class T, class F>
-LossPart sum_labelled(Engine& engine, const LossPass& pass, LossPart* parts, Index worth, F&& term) {
+LossPart sum_labelled(Engine& engine, const LossPass& pass, Index worth, F&& term) {
   const SoftmaxShape& s = pass.shape;
-  return sum_ranges(engine.team, s.outer * s.inner, worth, parts, [&](Index begin, Index end) {
+  return sum_ranges(engine.team, s.outer * s.inner, worth, [&](Index begin, Index end) {
     LossPart result;
     for (Index i = begin; i < end; ++i) {
       Index label = 0;
@@ -108,9 +112,9 @@ double square_of_row(const T* row, Index count) {
 }
 
 template <class T>
-LossPart contrastive(Engine& engine, const LossPass& pass, LossPart* parts) {
+LossPart contrastive(Engine& engine, const LossPass& pass) {
   const SoftmaxShape& s = pass.shape;
-  return sum_ranges(engine.team, s.outer, worth_of(s), parts, [&](Index begin, Index end) {
+  return sum_ranges(engine.team, s.outer, worth_of(s), [&](Index begin, Index end) {
     LossPart result;
     for (Index i = begin; i < end; ++i) {
       const T label = array<T>(pass.labels)[i];
@@ -151,10 +155,10 @@ void contrastive_backward(Engine& engine, const LossPass& pass, T scale, T* dx) 
 }
 
 template <class T>
-LossPart sigmoid_cross_entropy(Engine& engine, const LossPass& pass, LossPart* parts) {
+LossPart sigmoid_cross_entropy(Engine& engine, const LossPass& pass) {
   const Index count = pass.shape.outer * pass.shape.classes * pass.shape.inner;
   const T *const x = array<T>(pass.x), *const targets = array<T>(pass.labels);
-  return sum_ranges(engine.team, count, kWorth, parts, [&](Index begin, Index end) {
+  return sum_ranges(engine.team, count, kWorth, [&](Index begin, Index end) {
     LossPart result;
     for (Index i = begin; i < end; ++i) {
       if (is_ignored(pass, targets[i])) continue;
@@ -168,22 +172,22 @@ LossPart sigmoid_cross_entropy(Engine& engine, const LossPass& pass, LossPart* p
 }
 
 template <class T>
-LossPart loss_sum(Engine& engine, const LossPass& pass, LossPart* parts) {
+LossPart loss_sum(Engine& engine, const LossPass& pass) {
   const Index classes = pass.shape.classes, step = pass.shape.inner;
   const T* const x = array<T>(pass.x);
   switch (pass.kind) {
     case LossKind::Contrastive:
-    case LossKind::ContrastiveSquares: return contrastive<T>(engine, pass, parts);
+    case LossKind::ContrastiveSquares: return contrastive<T>(engine, pass);
     case LossKind::Euclidean: {
       const Index count = pass.shape.outer * classes * step;
-      return sum_ranges(engine.team, count, kWorthWaking, parts, [&](Index begin, Index end) {
+      return sum_ranges(engine.team, count, kWorthWaking, [&](Index begin, Index end) {
         return LossPart{table<T>(engine).sum_squares(end - begin, x + begin) / 2, end - begin, -1};
       });
     }
-    case LossKind::SigmoidCrossEntropy: return sigmoid_cross_entropy<T>(engine, pass, parts);
+    case LossKind::SigmoidCrossEntropy: return sigmoid_cross_entropy<T>(engine, pass);
     case LossKind::Hinge:
     case LossKind::HingeSquares:
-      return sum_labelled<T>(engine, pass, parts, worth_of(pass.shape), [&](Index at, Index label) {
+      return sum_labelled<T>(engine, pass, worth_of(pass.shape), [&](Index at, Index label) {
         T sum = 0;
         for (Index j = 0; j < classes; ++j) {
           const T missed = missing(x[at + j * step], j == label);
@@ -192,24 +196,23 @@ LossPart loss_sum(Engine& engine, const LossPass& pass, LossPart* parts) {
         return sum;
       });
     case LossKind::Infogain:
-      return sum_labelled<T>(engine, pass, parts, worth_of(pass.shape), [&](Index at, Index label) {
+      return sum_labelled<T>(engine, pass, worth_of(pass.shape), [&](Index at, Index label) {
         const T* const row = array<T>(pass.matrix) + label * classes;
         T sum = 0;
         for (Index j = 0; j < classes; ++j) sum -= row[j] * log_of(x[at + j * step]);
         return sum;
       });
     case LossKind::Logistic:
-      return sum_labelled<T>(engine, pass, parts, worth_of(pass.shape), [&](Index at, Index label) {
+      return sum_labelled<T>(engine, pass, worth_of(pass.shape), [&](Index at, Index label) {
         return -log_of(x[at + label * step]);
       });
     case LossKind::Softmax:
-      // By one thread, so that the sum does not depend on their number.
-      return sum_labelled<T>(engine, pass, parts, std::numeric_limits<Index>::max(), [&](Index at, Index label) {
+      return sum_labelled<T>(engine, pass, worth_of(pass.shape), [&](Index at, Index label) {
         // In this order of arguments NaN stays.
         return -std::log(static_cast<double>(std::max(x[at + label * step], std::numeric_limits<T>::min())));
       });
     case LossKind::SmoothSoftmax:
-      return sum_labelled<T>(engine, pass, parts, worth_of(pass.shape), [&](Index at, Index label) {
+      return sum_labelled<T>(engine, pass, worth_of(pass.shape), [&](Index at, Index label) {
         const T* const scores = array<T>(pass.scores);
         // -log p = lse - score for every class, where lse is best known from the likeliest.
         Index likeliest = 0;
@@ -233,8 +236,8 @@ double divisor(const LossPass& pass, Index valid) {
 }  // namespace
 
 template <class T>
-void loss(Engine& engine, const LossPass& pass, LossPart* parts, T* y, LossState* state, Index* verdict) {
-  const LossPart total = loss_sum<T>(engine, pass, parts);
+void loss(Engine& engine, const LossPass& pass, T* y, LossState* state, Index* verdict) {
+  const LossPart total = loss_sum<T>(engine, pass);
   *verdict = total.bad_label;
   if (total.bad_label >= 0) return;
   *state = {total.sum, total.valid};
@@ -297,8 +300,8 @@ void loss_backward(Engine& engine, const LossPass& pass, double factor, const T*
   }
 }
 
-#define SPARKNET_LOSS(T)                                                              \
-  template void loss<T>(Engine&, const LossPass&, LossPart*, T*, LossState*, Index*); \
+#define SPARKNET_LOSS(T)                                                   \
+  template void loss<T>(Engine&, const LossPass&, T*, LossState*, Index*); \
   template void loss_backward<T>(Engine&, const LossPass&, double, const T*, const LossState*, T*);
 SPARKNET_LOSS(float)
 SPARKNET_LOSS(double)

@@ -6,15 +6,8 @@ namespace sparknet::kernels::cpu {
 
 // See Backend for what these compute; all arrays are of type T.
 
-/// What a thread found.
-struct LossPart {
-  double sum = 0;
-  Index valid = 0, bad_label = -1;
-};
-
-/// `parts` holds one for each thread.
 template <class T>
-void loss(Engine& engine, const LossPass& pass, LossPart* parts, T* y, LossState* state, Index* verdict);
+void loss(Engine& engine, const LossPass& pass, T* y, LossState* state, Index* verdict);
 template <class T>
 void loss_backward(Engine& engine, const LossPass& pass, double factor, const T* dy, const LossState* state, T* dx);
 

@@ -210,28 +210,31 @@ class LayerNormPlan final : public LayerNorm {
       : team_(engine.team),
         hot_(table<T>(engine)),
         shape_(shape),
-        workers_(shape.rows * shape.size < kWorthWaking ? 1 : engine.team.size()) {}
+        // As many rows to each part that adding the parts up is little beside them.
+        parts_(sum_parts(shape.rows, std::max<Index>(worth_of(shape.size), 16))) {}
 
   std::size_t state_bytes() const override { return static_cast<std::size_t>(shape_.rows) * sizeof(RowState); }
   std::size_t scratch_bytes() const override {
     if (!shape_.affine) return 0;
-    return static_cast<std::size_t>(2 * workers_ * shape_.size) * sizeof(double);
+    return static_cast<std::size_t>(2 * parts_ * shape_.size) * sizeof(double);
   }
 
   void forward(const void* x, const void* gamma, const void* beta, void* y, void* state) override {
     const T *const learned = static_cast<const T*>(gamma), *const shift = static_cast<const T*>(beta);
-    for_rows([&](int, Index row) {
-      const T* const from = static_cast<const T*>(x) + row * shape_.size;
-      T* const to = static_cast<T*>(y) + row * shape_.size;
-      Moments moments = {0, 0, 0};
-      hot_.moments(shape_.size, from, &moments);
-      const RowState now = state_of(moments);
-      static_cast<RowState*>(state)[row] = now;
-      const T mean = static_cast<T>(now.mean), factor = static_cast<T>(now.factor);
-      if (learned) {
-        hot_.center_affine(shape_.size, mean, factor, learned, shift, from, to);
-      } else {
-        hot_.center(shape_.size, mean, factor, from, to);
+    for_ranges(team_, shape_.rows, 1, worth_of(shape_.size), [&](Index begin, Index end) {
+      for (Index row = begin; row < end; ++row) {
+        const T* const from = static_cast<const T*>(x) + row * shape_.size;
+        T* const to = static_cast<T*>(y) + row * shape_.size;
+        Moments moments = {0, 0, 0};
+        hot_.moments(shape_.size, from, &moments);
+        const RowState now = state_of(moments);
+        static_cast<RowState*>(state)[row] = now;
+        const T mean = static_cast<T>(now.mean), factor = static_cast<T>(now.factor);
+        if (learned) {
+          hot_.center_affine(shape_.size, mean, factor, learned, shift, from, to);
+        } else {
+          hot_.center(shape_.size, mean, factor, from, to);
+        }
       }
     });
   }
@@ -240,33 +243,13 @@ class LayerNormPlan final : public LayerNorm {
     const Index size = shape_.size;
     const bool learns = args.dgamma || args.dbeta;
     double* const room = static_cast<double*>(scratch);
-    if (learns) std::fill_n(room, 2 * workers_ * size, 0.0);
-    for_rows([&](int worker, Index row) {
-      const RowState& before = static_cast<const RowState*>(state)[row];
-      const T* const operand = static_cast<const T*>(args.operand) + row * size;
-      NormArgs<T> pass = {size, operand, T(0), T(1), nullptr, static_cast<const T*>(args.dy) + row * size};
-      if (shape_.affine) {
-        pass.shift = static_cast<T>(before.mean);
-        pass.factor = static_cast<T>(before.factor);
-        pass.gamma = static_cast<const T*>(args.gamma);
-        if (learns) hot_.norm_learned(pass, room + 2 * worker * size, room + (2 * worker + 1) * size);
-      }
-      if (!args.dx) return;
-      T* const dx = static_cast<T*>(args.dx) + row * size;
-      const double n = static_cast<double>(size);
-      if (shape_.divisor == NormDivisor::One && !shape_.affine) {
-        pass.v = pass.dy;
-        const T mean = static_cast<T>(hot_.norm_sums(pass).first / n);
-        hot_.center(size, mean, T(1), pass.dy, dx);
-        return;
-      }
-      const Sums sums = hot_.norm_sums(pass);
-      const T mean = static_cast<T>(sums.first / n), slope = static_cast<T>(sums.second / n * before.ratio);
-      hot_.norm_backward(pass, mean, slope, static_cast<T>(before.factor), dx);
+    if (learns) std::fill_n(room, 2 * parts_ * size, 0.0);
+    for_parts(team_, shape_.rows, parts_, [&](Index part, Index begin, Index end) {
+      for (Index row = begin; row < end; ++row) row_backward(args, state, row, room + 2 * part * size);
     });
     if (!learns) return;
-    for (int worker = 1; worker < workers_; ++worker) {
-      const double* const more = room + 2 * worker * size;
+    for (int part = 1; part < parts_; ++part) {
+      const double* const more = room + 2 * part * size;
       for (Index i = 0; i < 2 * size; ++i) room[i] += more[i];
     }
     const auto store = [&](const double* from, void* to) {
@@ -280,18 +263,30 @@ class LayerNormPlan final : public LayerNorm {
   }
 
  private:
-  /// Calls f(worker, row) for each row, on all threads.
-  template <class F>
-  void for_rows(F&& f) {
-    const auto part = [&](int worker) {
-      const Share rows = share(shape_.rows, workers_, worker);
-      for (Index row = rows.begin; row < rows.end; ++row) f(worker, row);
-    };
-    if (workers_ == 1) {
-      part(0);
-    } else {
-      team_.run(part);
+  /// `learned`: the sums for gamma and beta.
+  void row_backward(const LayerNormGradients& args, const void* state, Index row, double* learned) const {
+    const Index size = shape_.size;
+    const RowState& before = static_cast<const RowState*>(state)[row];
+    const T* const operand = static_cast<const T*>(args.operand) + row * size;
+    NormArgs<T> pass = {size, operand, T(0), T(1), nullptr, static_cast<const T*>(args.dy) + row * size};
+    if (shape_.affine) {
+      pass.shift = static_cast<T>(before.mean);
+      pass.factor = static_cast<T>(before.factor);
+      pass.gamma = static_cast<const T*>(args.gamma);
+      if (args.dgamma || args.dbeta) hot_.norm_learned(pass, learned, learned + size);
     }
+    if (!args.dx) return;
+    T* const dx = static_cast<T*>(args.dx) + row * size;
+    const double n = static_cast<double>(size);
+    if (shape_.divisor == NormDivisor::One && !shape_.affine) {
+      pass.v = pass.dy;
+      const T mean = static_cast<T>(hot_.norm_sums(pass).first / n);
+      hot_.center(size, mean, T(1), pass.dy, dx);
+      return;
+    }
+    const Sums sums = hot_.norm_sums(pass);
+    const T mean = static_cast<T>(sums.first / n), slope = static_cast<T>(sums.second / n * before.ratio);
+    hot_.norm_backward(pass, mean, slope, static_cast<T>(before.factor), dx);
   }
 
   RowState state_of(const Moments& moments) const {
@@ -310,7 +305,7 @@ class LayerNormPlan final : public LayerNorm {
   ThreadTeam& team_;
   const HotTable<T>& hot_;
   LayerNormShape shape_;
-  int workers_;
+  int parts_;
 };
 
 }  // namespace

@@ -38,21 +38,21 @@ double sum(ReduceOp op, Index n, const T* x) {
 }  // namespace
 
 template <class T>
-void reduce(Engine& engine, ReduceOp op, Index outer, Index inner, double scale, const T* x, T* y, double* partial) {
-  const int threads = engine.team.size();
-  if (outer >= threads || inner < kWorthWaking) {
+void reduce(Engine& engine, ReduceOp op, Index outer, Index inner, double scale, const T* x, T* y) {
+  if (outer >= kMostSumParts || inner < kWorthWaking) {
     for_ranges(engine.team, outer, 1, 1 + kWorthWaking / std::max<Index>(1, inner), [&](Index begin, Index end) {
       for (Index o = begin; o < end; ++o) y[o] = static_cast<T>(scale * sum(op, inner, x + o * inner));
     });
     return;
   }
+  const int parts = sum_parts(inner, kWorthWaking);
+  double sums[kMostSumParts];
   for (Index o = 0; o < outer; ++o) {
-    engine.team.run([&](int worker) {
-      const Share part = share(inner, threads, worker);
-      partial[worker] = sum(op, part.size(), x + o * inner + part.begin);
+    for_parts(engine.team, inner, parts, [&](Index part, Index begin, Index end) {
+      sums[part] = sum(op, end - begin, x + o * inner + begin);
     });
     double total = 0;
-    for (int worker = 0; worker < threads; ++worker) total += partial[worker];
+    for (int part = 0; part < parts; ++part) total += sums[part];
     y[o] = static_cast<T>(scale * total);
   }
 }
@@ -79,8 +79,8 @@ void reduce_backward(
   });
 }
 
-#define SPARKNET_REDUCE(T)                                                              \
-  template void reduce(Engine&, ReduceOp, Index, Index, double, const T*, T*, double*); \
+#define SPARKNET_REDUCE(T)                                                     \
+  template void reduce(Engine&, ReduceOp, Index, Index, double, const T*, T*); \
   template void reduce_backward(Engine&, ReduceOp, Index, Index, double, const T*, const T*, T*);
 SPARKNET_REDUCE(float)
 SPARKNET_REDUCE(double)

@@ -4,9 +4,9 @@
 
 namespace sparknet::kernels::cpu {
 
-/// See Backend::reduce. `partial` has room for one number from each thread.
+/// See Backend::reduce.
 template <class T>
-void reduce(Engine& engine, ReduceOp op, Index outer, Index inner, double scale, const T* x, T* y, double* partial);
+void reduce(Engine& engine, ReduceOp op, Index outer, Index inner, double scale, const T* x, T* y);
 /// See Backend::reduce_backward.
 template <class T>
 void reduce_backward(

@@ -5,6 +5,13 @@
 #include "kernels/cpu/correlation.h"
 
 namespace sparknet::kernels::cpu {
+namespace {
+
+/// What the sums may take, and the positions that a sum is to have so that adding sums up is little beside them.
+constexpr Index kSumBytes = 4 << 20;
+constexpr Index kSumPositions = 1024;
+
+}  // namespace
 
 template <class T>
 bool WeightGradient<T>::by_rows(const ConvolutionShape& shape, Index lanes) {
@@ -21,7 +28,7 @@ bool WeightGradient<T>::by_rows(const ConvolutionShape& shape, Index lanes) {
 }
 
 template <class T>
-WeightGradient<T>::WeightGradient(const Engine& engine, const ConvolutionShape& shape, bool whole)
+WeightGradient<T>::WeightGradient(const Engine& engine, const ConvolutionShape& shape)
     : hot_(table<T>(engine)),
       shape_(shape),
       channels_(shape.channels / shape.group),
@@ -31,10 +38,15 @@ WeightGradient<T>::WeightGradient(const Engine& engine, const ConvolutionShape& 
       rows_(by_rows(shape, hot_.lanes)),
       parts_(rows_ ? shape.kernel_h : 1),
       length_(taps_ / parts_),
-      window_(shape, hot_.lanes, whole ? 0 : length_ * shape.out_w() * static_cast<Index>(sizeof(T)), 1),
+      window_(shape, hot_.lanes, length_ * shape.out_w() * static_cast<Index>(sizeof(T)), 1),
       patch_pitch_(odd_pitch<T>(length_ + hot_.lanes)),
       sum_pitch_(round_up(length_, hot_.lanes)),
-      gradient_pitch_(odd_pitch<T>(window_.band_positions() + 2 * hot_.lanes)) {
+      gradient_pitch_(odd_pitch<T>(window_.band_positions() + 2 * hot_.lanes)),
+      panels_((outputs_ + hot_.max_rows - 1) / hot_.max_rows),
+      sum_size_(shape.group * parts_ * outputs_ * sum_pitch_) {
+  const Index fitting = kSumBytes / (sum_size_ * static_cast<Index>(sizeof(T)));
+  const Index worth = shape.batch * positions_ / kSumPositions;
+  sum_count_ = std::clamp<Index>(std::min(fitting, worth), 1, std::min<Index>(kMostSumParts, shape.batch));
   const Index patch_count = rows_ ? window_.row_count() * shape.out_w() : window_.band_positions();
   padded_at_ = layout_.add(window_.buffer_size());
   patches_at_ = layout_.add(patch_count * patch_pitch_ + hot_.lanes);
@@ -43,63 +55,85 @@ WeightGradient<T>::WeightGradient(const Engine& engine, const ConvolutionShape& 
 }
 
 template <class T>
-void WeightGradient<T>::run(Index image, const T* x, T* dy, const T* gradient, bool start, T* sums, T* scratch) const {
-  const Index pixels = shape_.height * shape_.width;
-  for (Index group = 0; group < shape_.group; ++group) {
-    const Index number = image * shape_.group + group;
-    const Index behind = (shape_.batch * shape_.group - 1 - number) * channels_ * pixels;
-    for (Index band = 0; band < window_.bands(); ++band) {
-      const auto source = window_.source(x + number * channels_ * pixels, behind, band, scratch + padded_at_);
-      const Index positions = window_.band_rows(band) * shape_.out_w();
-      T* const patches = scratch + patches_at_;
-      hot_.patches(
-          {source.data,
-           source.plane,
-           channels_,
-           rows_ ? Index{1} : shape_.kernel_h,
-           shape_.dilation_h * window_.padded_width(),
-           shape_.kernel_w,
-           shape_.dilation_w,
-           shape_.stride_w,
-           shape_.stride_h * window_.padded_width(),
-           rows_ ? source.rows : nullptr,
-           rows_ ? source.row_count : window_.band_rows(band),
-           shape_.out_w(),
-           patches,
-           patch_pitch_});
+void WeightGradient<T>::run(Index begin, Index end, const T* x, T* dy, T* sums, T* scratch) const {
+  while (begin < end) {
+    const Index unit = begin / panels_, sum = unit / shape_.group, group = unit % shape_.group;
+    const Index stop = std::min(end, (unit + 1) * panels_);
+    const Share images = share(shape_.batch, static_cast<int>(sum_count_), static_cast<int>(sum));
+    for (Index image = images.begin; image < images.end; ++image) {
+      add(image,
+          group,
+          {begin - unit * panels_, stop - unit * panels_},
+          x,
+          dy,
+          image == images.begin,
+          sums + sum * sum_size_,
+          scratch);
+    }
+    begin = stop;
+  }
+}
 
-      const T* rows = gradient ? gradient + group * outputs_ * gradient_pitch_ : scratch + gradient_at_;
-      if (!gradient) {
-        T* const from = dy + number * outputs_ * positions_ + window_.band_begin(band) * shape_.out_w();
-        hot_.gradient(
-            {outputs_, positions, from, nullptr, positions_, T(0), scratch + gradient_at_, gradient_pitch_, nullptr});
-      }
-      for (Index part = 0; part < parts_; ++part) {
-        TileArgs<T> args{};
-        args.columns = sum_pitch_;
-        args.k = positions;
-        args.a = rows;
-        args.lda = gradient_pitch_;
-        args.b = patches + (rows_ ? window_.tap_row(part) * shape_.out_w() * patch_pitch_ : 0);
-        args.offsets = offsets_.data();
-        args.c = sums + (group * parts_ + part) * outputs_ * sum_pitch_;
-        args.ldc = sum_pitch_;
-        args.accumulate = !start || band > 0;
-        run_panels(hot_, hot_.tiles_rows, args, outputs_, gradient_pitch_);
+template <class T>
+void WeightGradient<T>::add(
+    Index image, Index group, Share panels, const T* x, T* dy, bool start, T* sums, T* scratch) const {
+  const Index pixels = shape_.height * shape_.width;
+  const Index number = image * shape_.group + group;
+  const Index behind = (shape_.batch * shape_.group - 1 - number) * channels_ * pixels;
+  const auto rows_of = [&](Index panel) { return share(outputs_, static_cast<int>(panels_), static_cast<int>(panel)); };
+  const Index first = rows_of(panels.begin).begin, count = rows_of(panels.end - 1).end - first;
+  for (Index band = 0; band < window_.bands(); ++band) {
+    const auto source = window_.source(x + number * channels_ * pixels, behind, band, scratch + padded_at_);
+    const Index positions = window_.band_rows(band) * shape_.out_w();
+    T* const patches = scratch + patches_at_;
+    hot_.patches(
+        {source.data,
+         source.plane,
+         channels_,
+         rows_ ? Index{1} : shape_.kernel_h,
+         shape_.dilation_h * window_.padded_width(),
+         shape_.kernel_w,
+         shape_.dilation_w,
+         shape_.stride_w,
+         shape_.stride_h * window_.padded_width(),
+         rows_ ? source.rows : nullptr,
+         rows_ ? source.row_count : window_.band_rows(band),
+         shape_.out_w(),
+         patches,
+         patch_pitch_});
+
+    T* const gradient = scratch + gradient_at_;
+    T* const from = dy + (number * outputs_ + first) * positions_ + window_.band_begin(band) * shape_.out_w();
+    hot_.gradient({count, positions, from, nullptr, positions_, T(0), gradient, gradient_pitch_, nullptr});
+    for (Index part = 0; part < parts_; ++part) {
+      TileArgs<T> args{};
+      args.columns = sum_pitch_;
+      args.k = positions;
+      args.lda = gradient_pitch_;
+      args.b = patches + (rows_ ? window_.tap_row(part) * shape_.out_w() * patch_pitch_ : 0);
+      args.offsets = offsets_.data();
+      args.ldc = sum_pitch_;
+      args.accumulate = !start || band > 0;
+      for (Index panel = panels.begin; panel < panels.end; ++panel) {
+        const Share rows = rows_of(panel);
+        args.rows = rows.size();
+        args.a = gradient + (rows.begin - first) * gradient_pitch_;
+        args.c = sums + ((group * parts_ + part) * outputs_ + rows.begin) * sum_pitch_;
+        hot_.tiles_rows(args);
       }
     }
   }
 }
 
 template <class T>
-void WeightGradient<T>::reduce(Index o, const T* sums, int count, bool accumulate, T* dw) const {
+void WeightGradient<T>::reduce(Index o, const T* sums, bool accumulate, T* dw) const {
   T* const out = dw + o * taps_;
   const Index group = o / outputs_, row = o % outputs_;
   for (Index part = 0; part < parts_; ++part) {
     const T* const from = sums + ((group * parts_ + part) * outputs_ + row) * sum_pitch_;
     for (Index j = 0; j < length_; ++j) {
       T total = from[j];
-      for (int thread = 1; thread < count; ++thread) total += from[thread * sum_size() + j];
+      for (Index sum = 1; sum < sum_count_; ++sum) total += from[sum * sum_size_ + j];
       const Index k =
           rows_ ? (j / shape_.kernel_w * shape_.kernel_h + part) * shape_.kernel_w + j % shape_.kernel_w : j;
       out[k] = accumulate ? out[k] + total : total;

@@ -8,28 +8,26 @@ namespace sparknet::kernels::cpu {
 
 /// dw[o][k] = sum_p dy[o][p] * patch[p][k], with vectors along k. A patch is a whole window (Full), or one row of it
 /// and the vertical taps are offsets (Rows): that writes less, but its rows may fill vectors badly.
+/// The images are summed in parts that depend on the shape alone, each part in the order of its images.
 template <class T>
 class WeightGradient {
  public:
-  /// `whole` asks for one band.
-  WeightGradient(const Engine& engine, const ConvolutionShape& shape, bool whole);
+  WeightGradient(const Engine& engine, const ConvolutionShape& shape);
 
-  /// Elements of scratch for each thread.
+  /// Elements of scratch for each thread, and of the sums.
   Index scratch_size() const { return layout_.size(); }
-  /// Elements of the sums of one thread.
-  Index sum_size() const { return shape_.group * parts_ * outputs_ * sum_pitch_; }
-  bool whole() const { return window_.bands() == 1; }
-  /// Elements from row to row of a copy of dy, [num_output][out_h * out_w].
-  Index gradient_pitch() const { return gradient_pitch_; }
+  Index sums_size() const { return sum_count_ * sum_size_; }
 
-  /// Adds an image to the sums, or starts them. `gradient` is a copy of the image's dy with gradient_pitch() where
-  /// whole(), else null.
-  void run(Index image, const T* x, T* dy, const T* gradient, bool start, T* sums, T* scratch) const;
-  /// dw[o] = or += the sums of `count` threads, for output o (of all groups).
-  void reduce(Index o, const T* sums, int count, bool accumulate, T* dw) const;
+  /// Pieces of work, panels of outputs in a part of the images each. Neighbours share what is made of the input.
+  Index pieces() const { return sum_count_ * shape_.group * panels_; }
+  void run(Index begin, Index end, const T* x, T* dy, T* sums, T* scratch) const;
+  /// dw[o] = or += the sums, for output o (of all groups).
+  void reduce(Index o, const T* sums, bool accumulate, T* dw) const;
 
  private:
   static bool by_rows(const ConvolutionShape& shape, Index lanes);
+  /// Panels of one group and one image, added to the sums or starting them.
+  void add(Index image, Index group, Share panels, const T* x, T* dy, bool start, T* sums, T* scratch) const;
 
   const HotTable<T>& hot_;
   ConvolutionShape shape_;
@@ -39,6 +37,7 @@ class WeightGradient {
   Index parts_, length_;
   Window<T> window_;
   Index patch_pitch_, sum_pitch_, gradient_pitch_;
+  Index panels_, sum_size_, sum_count_;
   Layout<T> layout_;
   Index padded_at_, patches_at_, gradient_at_;
   std::vector<std::int32_t> offsets_;
