@@ -409,6 +409,40 @@ class BatchNorm {
   virtual void backward_by_running(const void* state, const void* dy, void* dx) = 0;
 };
 
+/// The pointers of a backward pass of a ScaledBatchNorm.
+struct ScaledBatchNormGradients {
+  const void* x;
+  /// The forward output; read only where the plan has an activation.
+  const void* y;
+  const void* scale;
+  const void* dy;
+  /// Overwritten; null where nobody needs it.
+  void* dx;
+  /// Null where they do not learn.
+  void* dscale;
+  void* dbias;
+  bool accumulate;
+};
+
+/// y = act(scale[c] * h + bias[c]), h being what BatchNorm makes of x: three layers that pass through memory once.
+/// `bias` may be null.
+class ScaledBatchNorm {
+ public:
+  virtual ~ScaledBatchNorm() = default;
+  /// As of BatchNorm.
+  virtual std::size_t state_bytes() const = 0;
+  /// Of a backward pass.
+  virtual std::size_t scratch_bytes() const = 0;
+  virtual void forward(
+      const void* x, double fade, const RunningMoments& running, const void* scale, const void* bias, void* y,
+      void* state) = 0;
+  virtual void backward(const ScaledBatchNormGradients& args, const void* state, void* scratch) = 0;
+  /// y may be x.
+  virtual void forward_by_running(
+      const void* x, const RunningMoments& running, const void* scale, const void* bias, void* y, void* state) = 0;
+  virtual void backward_by_running(const ScaledBatchNormGradients& args, const void* state, void* scratch) = 0;
+};
+
 enum class NormDivisor : std::uint8_t {
   One,
   Variance,   // sqrt(variance + eps)
@@ -583,6 +617,11 @@ class Backend {
   virtual std::unique_ptr<Lrn> lrn(DType, const LrnShape&) = 0;
   virtual std::unique_ptr<Channels> channels(DType, const ChannelShape&) = 0;
   virtual std::unique_ptr<BatchNorm> batch_norm(DType, const ChannelShape&, double eps) = 0;
+  /// Whether scaled_batch_norm() can be asked for.
+  virtual bool scales_batch_norm(const ChannelShape&) const { return false; }
+  virtual std::unique_ptr<ScaledBatchNorm> scaled_batch_norm(DType, const ChannelShape&, double, Activation) {
+    return nullptr;
+  }
   virtual std::unique_ptr<LayerNorm> layer_norm(DType, const LayerNormShape&) = 0;
 
   // x and y, or dy and dx, may be the same memory in the element-wise calls.

@@ -171,7 +171,7 @@ void Net::Plan::run_forward() {
   try {
     for (; i < nodes.size(); ++i) {
       Node& node = nodes[i];
-      if (node.layer && !node.fused) {
+      if (node.layer && !node.fused()) {
         node.io.step_sequence = std::uint64_t{i + 1} << 40 | passes;
         node.layer->forward(node.io);
         if (on_host && node.verdict != none && *node.io.verdict() >= 0) node.layer->refuse(node.io, *node.io.verdict());
@@ -374,7 +374,7 @@ Tensor Net::Plan::read(std::string_view name, bool diff) const {
     throw fail(fmt::format(
         "was overwritten by \"{}\", which {}{}",
         nodes[blob.overwritten_by].param.name(),
-        nodes[blob.overwritten_by].fused ? "is fused with the layer before it" : "runs in place",
+        nodes[blob.overwritten_by].fused() ? "is fused with the layer before it" : "runs in place",
         remedy));
   if (diff && blob.root != static_cast<std::size_t>(&blob - blobs.data()))
     throw fail("shares its memory with the layer before it" + remedy);

@@ -36,6 +36,12 @@ struct FusedReLU {
   double negative_slope = 0;
 };
 
+/// A y = scale[c] * x + bias[c], with a learned number or two for each channel (axis 1), that a layer before it can do
+/// in its own pass.
+struct FusedScale {
+  bool has_bias = false;
+};
+
 /// What a layer tells the net while the net is planned, once. Shapes are known and were checked by `infer`.
 class LayerSetup {
  public:
@@ -148,6 +154,12 @@ class Layer {
   virtual std::optional<FusedReLU> as_relu() const { return {}; }
   /// Takes over the ReLU that follows it; true where the layer can. Called before setup, at most once.
   virtual bool fuse(const FusedReLU&) { return false; }
+  /// The scale that this layer is where it has one bottom, if it is one; its parameters are the scale and then the
+  /// bias. Asked before setup.
+  virtual std::optional<FusedScale> as_scale() const { return {}; }
+  /// Takes over the scale that follows it, whose parameters then come behind its own; true where the layer can, for a
+  /// bottom of that shape on that backend. Called before setup, at most once, and before a ReLU is offered.
+  virtual bool fuse_scale(const FusedScale&, const Shape&, kernels::Backend&) { return false; }
 };
 
 }  // namespace sparknet

@@ -132,6 +132,11 @@ class CpuBackend final : public Backend {
   std::unique_ptr<BatchNorm> batch_norm(DType dtype, const ChannelShape& shape, double eps) override {
     return make_batch_norm(engine_, dtype, shape, eps);
   }
+  bool scales_batch_norm(const ChannelShape& shape) const override { return cpu::scales_batch_norm(shape); }
+  std::unique_ptr<ScaledBatchNorm> scaled_batch_norm(
+      DType dtype, const ChannelShape& shape, double eps, Activation activation) override {
+    return make_scaled_batch_norm(engine_, dtype, shape, eps, activation);
+  }
   std::unique_ptr<LayerNorm> layer_norm(DType dtype, const LayerNormShape& shape) override {
     return make_layer_norm(engine_, dtype, shape);
   }

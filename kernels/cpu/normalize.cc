@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/norm_channels.h"
+
 namespace sparknet::kernels::cpu {
 namespace {
 
-/// Up to this width neighbouring channels are worked on together, a block of so many elements at a time: the vectors
-/// lie across them.
-constexpr Index kNarrow = 16, kBlock = 256;
+/// Narrow channels are worked on together, a block of so many elements at a time: the vectors lie across them.
+constexpr Index kBlock = 256;
 constexpr Index kChannelUnit = 16;
 
 Index worth_of(Index elements) {
@@ -19,22 +20,18 @@ template <class T>
 class BatchNormPlan final : public BatchNorm {
  public:
   BatchNormPlan(Engine& engine, const ChannelShape& shape, double eps)
-      : team_(engine.team), hot_(table<T>(engine)), shape_(shape), numbers_(shape.outer * shape.inner), eps_(eps) {}
+      : team_(engine.team), hot_(table<T>(engine)), shape_(shape), channels_(shape, eps) {}
 
   std::size_t state_bytes() const override { return static_cast<std::size_t>(shape_.channels) * sizeof(double); }
 
   void forward(const void* x, double fade, const RunningMoments& running, void* y, void* state) override {
     const T* const from = static_cast<const T*>(x);
-    T *const to = static_cast<T*>(y), *const means = static_cast<T*>(running.mean);
-    T *const variances = static_cast<T*>(running.variance), *const factor = static_cast<T*>(running.factor);
+    T* const to = static_cast<T*>(y);
     double* const scales = static_cast<double*>(state);
-    const double n = static_cast<double>(numbers_), unbiased = numbers_ > 1 ? n / (n - 1) : 1;
+    const double n = channels_.numbers();
     // Takes the moments of channel c in and returns what they scale it by.
     const auto take = [&](Index c, double mean, double squares) {
-      const double variance = squares / n;
-      means[c] = static_cast<T>(fade * static_cast<double>(means[c]) + mean);
-      variances[c] = static_cast<T>(fade * static_cast<double>(variances[c]) + unbiased * variance);
-      return scales[c] = scale_for(variance);
+      return scales[c] = channels_.take(c, mean, squares, fade, running).factor;
     };
     for_channels(
         [&](Index c) {
@@ -61,14 +58,14 @@ class BatchNormPlan final : public BatchNorm {
           });
           for_rows(c, [&](Index at) { hot_.center_each(width, shift, scale, from + at, to + at); });
         });
-    *factor = static_cast<T>(fade * static_cast<double>(*factor) + 1);
+    channels_.count(fade, running);
   }
 
   void backward(const void* y, void* state, const void* dy, void* dx) override {
     const T *const values = static_cast<const T*>(y), *const top = static_cast<const T*>(dy);
     T* const to = static_cast<T*>(dx);
     const double* const scales = static_cast<const double*>(state);
-    const double n = static_cast<double>(numbers_);
+    const double n = channels_.numbers();
     for_channels(
         [&](Index c) {
           Sums total = {0, 0};
@@ -110,26 +107,26 @@ class BatchNormPlan final : public BatchNorm {
 
   void forward_by_running(const void* x, const RunningMoments& running, void* y, void* state) override {
     const T* const from = static_cast<const T*>(x);
-    const T *const means = static_cast<const T*>(running.mean), *const variances = static_cast<T*>(running.variance);
     T* const to = static_cast<T*>(y);
     double* const scales = static_cast<double*>(state);
-    const double factor = static_cast<double>(*static_cast<const T*>(running.factor)),
-                 share = factor == 0 ? 0 : 1 / factor;
-    const auto shift_of = [&](Index c) { return static_cast<T>(share * static_cast<double>(means[c])); };
-    const auto scale_of = [&](Index c) {
-      return static_cast<T>(scales[c] = scale_for(share * static_cast<double>(variances[c])));
+    const auto center_of = [&](Index c) {
+      const auto center = channels_.running(c, running);
+      scales[c] = center.factor;
+      return center;
     };
     for_channels(
         [&](Index c) {
-          const T shift = shift_of(c), scale = scale_of(c);
-          for_rows(c, [&](Index at) { hot_.center(shape_.inner, shift, scale, from + at, to + at); });
+          const auto center = center_of(c);
+          const T scale = static_cast<T>(center.factor);
+          for_rows(c, [&](Index at) { hot_.center(shape_.inner, center.shift, scale, from + at, to + at); });
         },
         [&](Index c, Index channels) {
           const Index width = channels * shape_.inner;
           T shift[kBlock], scale[kBlock];
           for_each(channels, [&](Index k, Index begin, Index end) {
-            std::fill(shift + begin, shift + end, shift_of(c + k));
-            std::fill(scale + begin, scale + end, scale_of(c + k));
+            const auto center = center_of(c + k);
+            std::fill(shift + begin, shift + end, center.shift);
+            std::fill(scale + begin, scale + end, static_cast<T>(center.factor));
           });
           for_rows(c, [&](Index at) { hot_.center_each(width, shift, scale, from + at, to + at); });
         });
@@ -155,14 +152,13 @@ class BatchNormPlan final : public BatchNorm {
   }
 
  private:
-  double scale_for(double variance) const { return 1 / std::sqrt(variance + eps_); }
-
   /// Calls one(channel) for each channel or, where channels are narrow, block(first channel, count) for no more of them
   /// than kBlock elements hold, on all threads.
   template <class One, class Block>
   void for_channels(One&& one, Block&& block) {
-    const bool narrow = shape_.inner <= kNarrow;
-    for_ranges(team_, shape_.channels, narrow ? kChannelUnit : 1, worth_of(numbers_), [&](Index begin, Index end) {
+    const bool narrow = shape_.inner <= kNarrowChannel;
+    const Index worth = worth_of(shape_.outer * shape_.inner);
+    for_ranges(team_, shape_.channels, narrow ? kChannelUnit : 1, worth, [&](Index begin, Index end) {
       if (narrow) {
         const Index step = kBlock / shape_.inner;
         for (Index c = begin; c < end; c += step) block(c, std::min(step, end - c));
@@ -184,18 +180,15 @@ class BatchNormPlan final : public BatchNorm {
     return total;
   }
 
-  /// Calls f(first element of channel c) for each example.
   template <class F>
   void for_rows(Index c, F&& f) const {
-    for (Index o = 0; o < shape_.outer; ++o) f((o * shape_.channels + c) * shape_.inner);
+    channels_.for_rows(c, f);
   }
 
   ThreadTeam& team_;
   const HotTable<T>& hot_;
   ChannelShape shape_;
-  /// Of a channel.
-  Index numbers_;
-  double eps_;
+  NormChannels<T> channels_;
 };
 
 /// What backward needs of a row: h = (x - mean) * factor, and how much faster the deviation grows than the divisor.

@@ -10,14 +10,21 @@ class RunningBatchNorm final : public Layer {
   explicit RunningBatchNorm(const BatchNormOptions& options) : options_(options) {}
 
   void setup(LayerSetup& setup) override {
-    const Shape& in = setup.bottom()[0];
-    const bool flat = in.size() == 1;
-    const kernels::ChannelShape shape{in[0], flat ? 1 : in[1], flat ? 1 : in.count(2)};
+    const kernels::ChannelShape shape = channels_of(setup.bottom()[0]);
     // No layer learns them: they take part in snapshots and averages, and have no gradient.
     setup.param("mean", {shape.channels}, Filler::constant(0), 0, 0);
     setup.param("variance", {shape.channels}, Filler::constant(0), 0, 0);
     setup.param("factor", {1}, Filler::constant(0), 0, 0);
     by_running_ = options_.use_global_stats.value_or(setup.phase() == Phase::Test);
+    if (scale_) {
+      const kernels::Activation activation{relu_.has_value(), relu_ ? relu_->negative_slope : 0};
+      scaled_plan_ = setup.backend().scaled_batch_norm(setup.dtype(), shape, options_.eps, activation);
+      setup.state(scaled_plan_->state_bytes());
+      setup.scratch(scaled_plan_->scratch_bytes());
+      setup.backward_reads(true, relu_.has_value());
+      if (setup.phase() == Phase::Test && by_running_) setup.in_place();
+      return;
+    }
     plan_ = setup.backend().batch_norm(setup.dtype(), shape, options_.eps);
     setup.state(plan_->state_bytes());
     setup.backward_reads(false, !by_running_);
@@ -26,24 +33,76 @@ class RunningBatchNorm final : public Layer {
 
   void forward(LayerIO& io) override {
     const kernels::RunningMoments running{io.params[0].raw(), io.params[1].raw(), io.params[2].raw()};
-    if (by_running_)
-      plan_->forward_by_running(io.bottom().raw(), running, io.top().raw(), io.state());
-    else
-      plan_->forward(io.bottom().raw(), options_.moving_average_fraction, running, io.top().raw(), io.state());
+    const void* const x = io.bottom().raw();
+    void* const y = io.top().raw();
+    const double fade = options_.moving_average_fraction;
+    if (scale_) {
+      const void *const scale = io.param(kOwnParams).raw(), *const bias = bias_of(io.params);
+      if (by_running_)
+        scaled_plan_->forward_by_running(x, running, scale, bias, y, io.state());
+      else
+        scaled_plan_->forward(x, fade, running, scale, bias, y, io.state());
+    } else if (by_running_) {
+      plan_->forward_by_running(x, running, y, io.state());
+    } else {
+      plan_->forward(x, fade, running, y, io.state());
+    }
   }
 
   void backward(LayerIO& io) override {
-    if (!io.needs_bottom_diff()) return;
-    if (by_running_)
-      plan_->backward_by_running(io.state(), io.top_diff().raw(), io.bottom_diff().raw());
-    else
-      plan_->backward(io.top().raw(), io.state(), io.top_diff().raw(), io.bottom_diff().raw());
+    const void* const dy = io.top_diff().raw();
+    void* const dx = io.bottom_diff().raw();
+    if (scale_) {
+      const kernels::ScaledBatchNormGradients args{
+          io.bottom().raw(),
+          io.top().raw(),
+          io.param(kOwnParams).raw(),
+          dy,
+          dx,
+          io.param_diffs[kOwnParams].raw(),
+          bias_of(io.param_diffs),
+          io.accumulate()};
+      if (by_running_)
+        scaled_plan_->backward_by_running(args, io.state(), io.scratch());
+      else
+        scaled_plan_->backward(args, io.state(), io.scratch());
+    } else if (!dx) {
+      return;
+    } else if (by_running_) {
+      plan_->backward_by_running(io.state(), dy, dx);
+    } else {
+      plan_->backward(io.top().raw(), io.state(), dy, dx);
+    }
+  }
+
+  bool fuse_scale(const FusedScale& scale, const Shape& bottom, kernels::Backend& backend) override {
+    if (!backend.scales_batch_norm(channels_of(bottom))) return false;
+    scale_ = scale;
+    return true;
+  }
+  bool fuse(const FusedReLU& relu) override {
+    if (!scale_) return false;
+    relu_ = relu;
+    return true;
   }
 
  private:
+  /// Behind its own parameters lie those of a scale that was taken over.
+  static constexpr std::size_t kOwnParams = 3;
+
+  static kernels::ChannelShape channels_of(const Shape& in) {
+    const bool flat = in.size() == 1;
+    return {in[0], flat ? 1 : in[1], flat ? 1 : in.count(2)};
+  }
+  /// Of the parameters, or of their gradients.
+  void* bias_of(std::vector<Tensor>& params) const { return scale_->has_bias ? params[kOwnParams + 1].raw() : nullptr; }
+
   BatchNormOptions options_;
   bool by_running_ = false;
+  std::optional<FusedScale> scale_;
+  std::optional<FusedReLU> relu_;
   std::unique_ptr<kernels::BatchNorm> plan_;
+  std::unique_ptr<kernels::ScaledBatchNorm> scaled_plan_;
 };
 
 }  // namespace

@@ -40,6 +40,11 @@ class RunningScale final : public Layer {
     plan_->affine_backward(args, io.scratch());
   }
 
+  std::optional<FusedScale> as_scale() const override {
+    if (options_.axis != 1 || options_.num_axes != 1) return {};
+    return FusedScale{options_.bias};
+  }
+
  private:
   const Tensor& scale(const LayerIO& io) const { return learned_ ? io.param(0) : io.bottom(1); }
   std::size_t bias_param() const { return learned_ ? 1 : 0; }

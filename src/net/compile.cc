@@ -34,7 +34,7 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options, const Plan* owner)
   connect();
   open_feeds();
   backend = make_backend();
-  fuse_relus();
+  fuse_layers();
   set_up_layers();
   find_gradients();
   run_in_place();
@@ -144,21 +144,31 @@ void Net::Plan::open_feeds() {
   }
 }
 
-void Net::Plan::fuse_relus() {
+void Net::Plan::fuse_layers() {
   if (!options.fuse) return;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const auto relu = nodes[i].layer ? nodes[i].layer->as_relu() : std::nullopt;
-    if (!relu) continue;
-    Blob& bottom = blobs[nodes[i].bottoms[0]];
-    Node& producer = nodes[bottom.producer];
-    if (!producer.layer || producer.fused || producer.tops.size() != 1 || bottom.consumers.size() != 1 || bottom.kept)
+    Node& node = nodes[i];
+    if (!node.layer || node.bottoms.size() != 1) continue;
+    const auto relu = node.layer->as_relu();
+    const auto scale = node.layer->as_scale();
+    if (!relu && !scale) continue;
+    Blob& bottom = blobs[node.bottoms[0]];
+    const Node& before = nodes[bottom.producer];
+    const std::size_t into = before.fused() ? before.fused_into : bottom.producer;
+    Node& taker = nodes[into];
+    if (!taker.layer || !taker.takes_more || taker.tops.size() != 1 || bottom.consumers.size() != 1 || bottom.kept)
       continue;
     // A fused layer has no gradient and no loss of its own.
-    const LayerExtras &mine = nodes[i].param.extras(), &before = producer.param.extras();
-    if (!mine.propagate_down.empty() || !mine.loss_weight.empty() || !before.loss_weight.empty()) continue;
-    if (!producer.layer->fuse(*relu)) continue;
-    nodes[i].fused = true;
-    blobs[nodes[i].tops[0]].root = bottom.root;
+    const LayerExtras &mine = node.param.extras(), &others = before.param.extras();
+    if (!mine.propagate_down.empty() || !mine.loss_weight.empty() || !others.loss_weight.empty()) continue;
+    if (relu) {
+      if (!taker.layer->fuse(*relu)) continue;
+      taker.takes_more = false;
+    } else if (before.fused() || !taker.layer->fuse_scale(*scale, blobs[taker.bottoms[0]].shape, *backend)) {
+      continue;
+    }
+    node.fused_into = into;
+    blobs[node.tops[0]].root = bottom.root;
     bottom.overwritten_by = i;
   }
 }
@@ -170,7 +180,7 @@ void Net::Plan::set_up_layers() {
     node.loss_weights = node.param.extras().loss_weight;
     if (!node.layer && std::ranges::any_of(node.loss_weights, [](double weight) { return weight != 0; }))
       throw error(i, "is an input and cannot be a loss");
-    if (!node.layer || node.fused) continue;
+    if (!node.layer) continue;
     std::vector<Shape> bottom_shapes, top_shapes;
     for (const std::size_t b : node.bottoms) bottom_shapes.push_back(blobs[b].shape);
     for (const std::size_t t : node.tops) top_shapes.push_back(blobs[t].shape);
@@ -179,6 +189,13 @@ void Net::Plan::set_up_layers() {
       node.layer->setup(setup);
     } catch (const BadInput& why) {
       throw error(i, why.what());
+    }
+    if (node.fused()) {
+      declare_params(i, setup.params);
+      Node& taker = nodes[node.fused_into];
+      taker.params.insert(taker.params.end(), node.params.begin(), node.params.end());
+      taker.param_shapes.insert(taker.param_shapes.end(), node.param_shapes.begin(), node.param_shapes.end());
+      continue;
     }
     node.scratch_bytes = setup.scratch_bytes;
     node.state_bytes = setup.state_bytes;
@@ -305,7 +322,7 @@ void Net::Plan::find_gradients() {
       bottom.needs_diff = bottom.learns;
       useful = useful || bottom.learns;
     }
-    node.runs_backward = useful && node.layer && !node.fused;
+    node.runs_backward = useful && node.layer && !node.fused();
     // A loss's own gradient is its weight; without a consumer nobody else asks for it.
     if (node.runs_backward)
       for (const std::size_t t : node.tops) blobs[t].needs_diff = true;
@@ -325,7 +342,9 @@ void Net::Plan::run_in_place() {
     if (writer.runs_backward && writer.reads_tops) continue;
     if (node.runs_backward && node.reads_bottoms) continue;
     node.in_place = true;
-    blobs[node.tops[0]].root = bottom.root;
+    // Its top, and those of the layers that were fused into it.
+    for (Blob& blob : blobs)
+      if (blob.root == node.tops[0]) blob.root = bottom.root;
     bottom.overwritten_by = i;
   }
 }
@@ -365,7 +384,7 @@ void Net::Plan::lay_out_memory() {
         if (nodes[c].runs_backward) diff_first = std::min(diff_first, backward_step(c));
     }
     blobs[root].data_piece = add_piece(bytes(blobs[root]), first, last);
-    // What a fused top's consumers fill is read by the layer that took the ReLU in: the root's producer.
+    // What a fused top's consumers fill is read by the layer that does its work: the root's producer.
     if (diff_last >= 0)
       blobs[root].diff_piece =
           add_piece(bytes(blobs[root]), diff_first, std::max(diff_last, backward_step(blobs[root].producer)));
@@ -483,8 +502,8 @@ void Net::Plan::bind_blobs() {
   std::vector<bool> filled(blobs.size(), false), begun(layout->size(), false);
   for (std::size_t i = nodes.size(); i-- > 0;) {
     Node& node = nodes[i];
-    if (node.fused) filled[node.bottoms[0]] = filled[node.tops[0]];
-    if (!node.layer || node.fused) continue;
+    if (node.fused()) filled[node.bottoms[0]] = filled[node.tops[0]];
+    if (!node.layer || node.fused()) continue;
     LayerIO& io = node.io;
     for (std::size_t b = 0; b < node.bottoms.size(); ++b) {
       const Blob& bottom = blobs[node.bottoms[b]];

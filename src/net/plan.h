@@ -27,7 +27,7 @@ struct Net::Plan {
     /// The blob in whose memory this one lies: itself, or the output of the layer that it is the in-place or fused top
     /// of.
     std::size_t root = none;
-    /// The layer that took this blob's values away: a ReLU that was fused, or one that runs in place.
+    /// The layer that took this blob's values away: one that was fused, or one that runs in place.
     std::size_t overwritten_by = none;
     bool kept = false;
     bool learns = false, reaches_loss = false, needs_diff = false;
@@ -58,7 +58,9 @@ struct Net::Plan {
     std::vector<bool> dead_bottoms = {};
     std::vector<double> loss_weights = {};  // one for each top, or none
     // Decided here.
-    bool fused = false, in_place = false, runs_backward = false;
+    std::size_t fused_into = none;  // the layer that does this one's work
+    bool takes_more = true;         // layers after it, that is
+    bool in_place = false, runs_backward = false;
     std::size_t state_piece = none;
     std::vector<std::size_t> sum_pieces =
         {};  // for each bottom: a piece of its own for a gradient that is added to others
@@ -68,6 +70,8 @@ struct Net::Plan {
     // Another layer has begun a gradient that is this one's too: it adds to all of its own, which are first set to 0.
     bool adds_to_params = false;
     std::vector<Tensor> zero_params = {};
+
+    bool fused() const { return fused_into != none; }
   };
 
   /// Takes batches from a feed to where the net runs.
@@ -100,7 +104,7 @@ struct Net::Plan {
   // compile.cc, in this order
   void connect();
   void open_feeds();
-  void fuse_relus();
+  void fuse_layers();
   void set_up_layers();
   void declare_params(std::size_t node, const std::vector<LayerSetup::Param>& declared);
   void find_gradients();

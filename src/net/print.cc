@@ -34,11 +34,14 @@ std::string Net::Plan::summary() const {
     for (const std::size_t t : node.tops)
       row.shape += fmt::format("{}{}", row.shape.empty() ? "" : " ", to_string(blobs[t].shape));
     Dim count = 0;
-    for (const std::size_t p : node.params) count += (*layout)[p].shape.count();
+    std::size_t own_params = node.params.size();
+    for (const Node& other : nodes)
+      if (other.fused() && &nodes[other.fused_into] == &node) own_params -= other.params.size();
+    for (std::size_t p = 0; p < own_params; ++p) count += (*layout)[node.params[p]].shape.count();
     if (count) row.params = fmt::format("{}", count);
     total += count;
     row.inputs = fmt::format("{}", fmt::join(node.param.inputs(), ", "));
-    if (node.fused) row.note = fmt::format("fused into {}", nodes[blobs[node.bottoms[0]].producer].param.name());
+    if (node.fused()) row.note = fmt::format("fused into {}", nodes[node.fused_into].param.name());
     if (node.in_place) row.note = "in place";
     rows.push_back(std::move(row));
   }
