@@ -7,10 +7,14 @@
 
 #include "sparknet/check_gradients.h"
 #include "sparknet/layers/accuracy.h"
+#include "sparknet/layers/batch_norm.h"
 #include "sparknet/layers/convolution.h"
+#include "sparknet/layers/eltwise.h"
 #include "sparknet/layers/inner_product.h"
+#include "sparknet/layers/pooling.h"
 #include "sparknet/layers/rdd.h"
 #include "sparknet/layers/relu.h"
+#include "sparknet/layers/scale.h"
 #include "sparknet/layers/softmax_with_loss.h"
 #include "tests/count_allocations.h"
 #include "tests/nets.h"
@@ -25,9 +29,46 @@ struct NetCase {
   Shape example;
 };
 
-/// Small LeNet, the branching net, and `random` random ones.
+/// Batch normalisation with what may follow it: scales with and without bias, ReLUs or none, running statistics, narrow
+/// channels, a scale of another axis, a reader beside, and a scale that another one shares.
+NetParam normalised_net(Dim batch) {
+  const ConvolutionOptions wide{.kernel = {3, 3}, .num_output = 4, .pad = {1, 1}};
+  const LayerExtras shared{.param = {{.name = "factors"}}};
+  return NetParam(
+      "normalised",
+      RDDLayer{"data", {batch, 2, 8, 8}},
+      RDDLayer{"label", {batch}},
+      ConvolutionLayer{"conv1", {"data"}, wide},
+      BatchNormLayer{"norm1", {"conv1"}},
+      with(ScaleLayer{"scale1", {"norm1"}, {.filler = Filler::uniform(0.5, 2), .bias = true}}, shared),
+      ReLULayer{"relu1", {"scale1"}, {.negative_slope = 0.25}},
+      ConvolutionLayer{"conv2", {"relu1"}, wide},
+      BatchNormLayer{"norm2", {"conv2"}},
+      with(ScaleLayer{"scale2", {"norm2"}}, shared),
+      EltwiseLayer{"sum", {"scale2", "relu1"}},
+      ReLULayer{"relu2", {"sum"}},
+      BatchNormLayer{"norm3", {"relu2"}, {.use_global_stats = true, .eps = 1}},
+      ScaleLayer{"scale3", {"norm3"}, {.bias = true, .bias_filler = Filler::constant(0.1)}},
+      ReLULayer{"relu3", {"scale3"}},
+      ReLULayer{"again", {"relu3"}, {.negative_slope = 0.5}},
+      PoolingLayer{"pool", {"again"}, {.kernel = {2, 2}, .stride = {2, 2}}},
+      BatchNormLayer{"narrow", {"pool"}},
+      ScaleLayer{"scale4", {"narrow"}, {.bias = true}},
+      ConvolutionLayer{"conv5", {"scale4"}, {.kernel = {1, 1}, .num_output = 3, .pad = {1, 1}}},
+      BatchNormLayer{"norm5", {"conv5"}},
+      ScaleLayer{"scale5", {"norm5"}},
+      BatchNormLayer{"norm6", {"scale5"}},
+      ScaleLayer{"scale6", {"norm6"}, {.axis = 2}},
+      InnerProductLayer{"ip", {"scale6"}, {.num_output = 5}},
+      SoftmaxWithLoss{"loss", {"ip", "label"}});
+}
+
+/// Small LeNet, the branching net, the normalised one, and `random` random ones.
 std::vector<NetCase> net_cases(std::uint64_t random = 0) {
-  std::vector<NetCase> cases{{small_lenet(6), {1, 12, 12}}, {branching_net(5), {2, 8, 8}}};
+  std::vector<NetCase> cases{
+      {small_lenet(6), {1, 12, 12}},
+      {branching_net(5), {2, 8, 8}},
+      {normalised_net(4), {2, 8, 8}}};
   for (std::uint64_t seed = 0; seed < random; ++seed) cases.push_back({random_net(3, seed), {2, 8, 8}});
   return cases;
 }
@@ -122,6 +163,45 @@ TEST_CASE("the plan changes no bit: fusion, in-place, shared memory and threads 
     }
 }
 
+TEST_CASE(
+    "a batch normalisation takes over the scale and the ReLU behind it, where nobody asks for what lies between") {
+  const NetParam param = normalised_net(4);
+  const auto fused = [&](const NetOptions& options) {
+    const std::string summary = Net(param, options).summary();
+    int count = 0;
+    for (std::size_t at = 0; (at = summary.find("fused into norm", at)) != std::string::npos; ++at) ++count;
+    return count;
+  };
+  // scale1, relu1, scale2, scale3, relu3 and scale5: not the ReLU behind a ReLU, narrow channels, or another axis.
+  CHECK(fused({.threads = 1}) == 6);
+  CHECK(fused({.phase = Phase::Test, .threads = 1}) == 6);
+  CHECK(fused({.threads = 1, .fuse = false}) == 0);
+  CHECK(fused({.threads = 1, .keep = {"norm1"}}) == 4);
+  CHECK(fused({.threads = 1, .keep = {"scale1"}}) == 5);
+
+  Net net(param, {.threads = 1}), plain(param, {.threads = 1, .fuse = false});
+  const auto counted = [](const Net& of) {
+    const std::string summary = of.summary();
+    const std::size_t at = summary.find("parameters ");
+    return summary.substr(at, summary.find(';', at) - at);
+  };
+  CHECK(counted(net) == counted(plain));
+  CHECK(net.params() == plain.params());
+  for (Net* const each : {&net, &plain}) {
+    each->set_data(random_examples(8, {2, 8, 8}, 3));
+    for (int step = 0; step < 3; ++step) each->forward();
+  }
+  CHECK(net.param_arena() == plain.param_arena());  // the running moments
+  CHECK(
+      message_of([&] { net.blob("norm1"); }) ==
+      "net \"normalised\": the blob \"norm1\" was overwritten by \"scale1\", which is fused with the layer before it; "
+      "to read it, build the net with .keep = {\"norm1\"}");
+  Net test(param, {.phase = Phase::Test, .threads = 1}, net),
+      plain_test(param, {.phase = Phase::Test, .fuse = false}, net);
+  for (Net* const each : {&test, &plain_test}) each->set_data(random_examples(8, {2, 8, 8}, 4));
+  CHECK(test.forward() == plain_test.forward());
+}
+
 TEST_CASE("minimal filtering is a choice of F32, which moves a loss by the rounding of sums") {
   const NetParam param(
       "wide",
@@ -159,7 +239,7 @@ TEST_CASE("gradients of whole nets are right: against central differences in dou
     Tensor weights = net.param_arena();
     Random random(9);
     for (const ParamInfo& info : net.params())
-      for (int n = 0; n < 12; ++n, ++checked) {
+      for (int n = 0; n < 12 && info.lr_mult != 0; ++n, ++checked) {
         const Dim at = info.offset + static_cast<Dim>(random.below(static_cast<std::uint64_t>(info.shape.count())));
         const double value = weights.get<double>(at), step = 1e-6;
         weights.set<double>(value + step, at);
