@@ -20,10 +20,13 @@ void fill(kernels::Backend& backend, double value, Tensor& tensor) {
 
 }  // namespace
 
-Net::Net(NetParam param, NetOptions options)
-    : plan_(std::make_unique<Plan>(std::move(param), std::move(options), nullptr)) {}
+Net::Net(NetParam param, NetOptions options) : plan_(std::make_unique<Plan>(std::move(param), std::move(options))) {
+  plan_->bind(nullptr);
+}
 Net::Net(NetParam param, NetOptions options, const Net& owner)
-    : plan_(std::make_unique<Plan>(std::move(param), std::move(options), owner.plan_.get())) {}
+    : plan_(std::make_unique<Plan>(std::move(param), std::move(options))) {
+  plan_->bind(owner.plan_.get());
+}
 Net::~Net() = default;
 Net::Net(Net&&) noexcept = default;
 Net& Net::operator=(Net&&) noexcept = default;
@@ -90,6 +93,9 @@ Tensor Net::blob_diff(std::string_view name) const {
 }
 std::string Net::summary() const {
   return plan_->summary();
+}
+std::string Net::summary(NetParam param, NetOptions options) {
+  return Plan(std::move(param), std::move(options)).summary();
 }
 std::string Net::dot() const {
   return plan_->dot();

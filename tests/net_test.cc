@@ -289,6 +289,18 @@ TEST_CASE("nothing runs in place over a blob that the layer before reads in back
   CHECK_MESSAGE(report.passed, report.text);
 }
 
+TEST_CASE("a summary without a net is the net's, and shows what cannot be allocated") {
+  for (const Phase phase : {Phase::Train, Phase::Test}) {
+    const NetOptions options{.phase = phase, .threads = 1};
+    CHECK(Net::summary(branching_net(5), options) == Net(branching_net(5), options).summary());
+  }
+  const NetParam huge(
+      "huge",
+      RDDLayer{"data", {Dim{1} << 20, Dim{1} << 20}},
+      InnerProductLayer{"ip", {"data"}, {.num_output = Dim{1} << 21}});
+  CHECK(Net::summary(huge, {.threads = 1}).find("parameters 2199025352704;") != std::string::npos);
+}
+
 TEST_CASE("gradients accumulate until they are cleared") {
   Net net(small_lenet(4), {.dtype = DType::F64, .threads = 1});
   net.set_data(random_examples(4, {1, 12, 12}, 1));

@@ -134,6 +134,8 @@ class Net {
 
   /// A table: layers, shapes, parameters, what was fused or runs in place, memory.
   std::string summary() const;
+  /// The same of a net that is not built: nothing that it names is allocated.
+  static std::string summary(NetParam param, NetOptions options = {});
   /// The net as a Graphviz graph.
   std::string dot() const;
 

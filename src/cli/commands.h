@@ -32,6 +32,7 @@ struct NetArguments {
   Device device = {};
 };
 
+NetOptions net_options(const NetArguments& arguments, std::vector<std::string> keep = {});
 /// The net, with the weights if there are any. What the weights lack is said on stderr.
 Net open_net(const NetArguments& arguments, std::vector<std::string> keep = {});
 void load_weights(Net& net, const std::string& files);

@@ -40,16 +40,18 @@ void load_weights(Net& net, const std::string& files) {
         kept.size() == 1 ? "s" : "");
 }
 
+NetOptions net_options(const NetArguments& arguments, std::vector<std::string> keep) {
+  return {
+      .phase = arguments.phase,
+      .device = arguments.device,
+      .threads = arguments.threads,
+      .keep = std::move(keep),
+      .level = arguments.level,
+      .stages = split(arguments.stage)};
+}
+
 Net open_net(const NetArguments& arguments, std::vector<std::string> keep) {
-  NetParam param = caffe::read_net(arguments.model);
-  Net net(
-      std::move(param),
-      {.phase = arguments.phase,
-       .device = arguments.device,
-       .threads = arguments.threads,
-       .keep = std::move(keep),
-       .level = arguments.level,
-       .stages = split(arguments.stage)});
+  Net net(caffe::read_net(arguments.model), net_options(arguments, std::move(keep)));
   load_weights(net, arguments.weights);
   return net;
 }

@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include "sparknet/caffe/prototxt.h"
 #include "sparknet/cuda.h"
 #include "src/cli/commands.h"
 #include "src/io/atomic_file.h"
@@ -9,7 +10,7 @@
 namespace sparknet::cli {
 
 int summary(const NetArguments& arguments) {
-  fmt::print("{}", open_net(arguments).summary());
+  fmt::print("{}", Net::summary(caffe::read_net(arguments.model), net_options(arguments)));
   return 0;
 }
 

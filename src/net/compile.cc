@@ -21,7 +21,7 @@ std::uint64_t stream_of(const std::string& name) {
 
 }  // namespace
 
-Net::Plan::Plan(NetParam net_param, NetOptions net_options, const Plan* owner)
+Net::Plan::Plan(NetParam net_param, NetOptions net_options)
     : param(std::move(net_param)), options(std::move(net_options)) {
   if (options.dtype != DType::F32 && options.dtype != DType::F64)
     throw NetError(
@@ -39,6 +39,9 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options, const Plan* owner)
   find_gradients();
   run_in_place();
   lay_out_memory();
+}
+
+void Net::Plan::bind(const Plan* owner) {
   bind_params(owner);
   bind_blobs();
 }
@@ -63,7 +66,11 @@ std::shared_ptr<void> Net::Plan::allocate(std::size_t bytes, const char* what) c
     void* const made = backend->allocate(std::max<std::size_t>(bytes, 1));
     return {made, [keeper = backend](void* released) { keeper->release(released); }};
   } catch (const std::bad_alloc&) {
-    throw Error(fmt::format("cannot allocate {} bytes for the {} of a net", bytes, what));
+    throw Error(fmt::format(
+        "net \"{}\": cannot allocate {} bytes for its {}; Net::summary(param, options) shows what it needs",
+        param.name,
+        bytes,
+        what));
   }
 }
 
@@ -413,6 +420,8 @@ void Net::Plan::lay_out_memory() {
     }
   }
   memory.blobs = plan_memory(pieces);
+  memory.params = static_cast<std::size_t>(arena_count) * size_of(options.dtype);
+  memory.gradients = options.phase == Phase::Train ? memory.params : 0;
 }
 
 void Net::Plan::bind_params(const Plan* owner) {
@@ -427,7 +436,6 @@ void Net::Plan::bind_params(const Plan* owner) {
     }
     return nullptr;
   };
-  const std::size_t bytes = static_cast<std::size_t>(arena_count) * size_of(options.dtype);
   const auto tensor_at = [&](const std::shared_ptr<void>& block, const ParamInfo& info) {
     std::byte* data =
         static_cast<std::byte*>(block.get()) + static_cast<std::size_t>(info.offset) * size_of(options.dtype);
@@ -438,10 +446,11 @@ void Net::Plan::bind_params(const Plan* owner) {
   for (std::size_t i = 0; i < layout->size(); ++i) shared.push_back(find_shared(i));
   shares_all_params = owner && *owner->layout == *layout && !std::count(shared.begin(), shared.end(), nullptr);
   if (shares_all_params) {
+    memory.params = 0;
     params = owner->params;
     param_tensors = owner->param_tensors;
   } else {
-    const std::shared_ptr<void> block = allocate(bytes, "parameters");
+    const std::shared_ptr<void> block = allocate(memory.params, "parameters");
     params = Tensor::share(block, block.get(), Shape(arena_count), options.dtype, options.device);
     for (std::size_t i = 0; i < layout->size(); ++i) {
       const ParamInfo& info = (*layout)[i];
@@ -460,14 +469,12 @@ void Net::Plan::bind_params(const Plan* owner) {
             info.layer);
       }
     }
-    memory.params = bytes;
   }
 
   gradient_tensors.resize(layout->size());
   if (options.phase != Phase::Train) return;
-  const std::shared_ptr<void> block = allocate(bytes, "gradients");
+  const std::shared_ptr<void> block = allocate(memory.gradients, "gradients");
   gradients = Tensor::share(block, block.get(), Shape(arena_count), options.dtype, options.device);
-  memory.gradients = bytes;
   for (std::size_t i = 0; i < layout->size(); ++i)
     if ((*layout)[i].lr_mult != 0) gradient_tensors[i] = tensor_at(block, (*layout)[i]);
 }

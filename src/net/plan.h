@@ -15,7 +15,10 @@ namespace sparknet {
 
 /// What Net compiles to. Steps are numbered: layer i runs forward at step i and backward at step 2 n - 1 - i.
 struct Net::Plan {
-  Plan(NetParam net_param, NetOptions net_options, const Plan* owner);
+  /// Plans; bind() is what allocates.
+  Plan(NetParam net_param, NetOptions net_options);
+  /// Takes parameters from `owner`, unless that is null, as Net's constructor says.
+  void bind(const Plan* owner);
 
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
