@@ -368,7 +368,10 @@ TEST_CASE("inner products") {
       {16, 3, 700},
       {40, 1024, 30},
       {9, 512, 17},
-      {8, 300, 1}};
+      {8, 300, 1},
+      {130, 37, 50},     // enough examples to turn the weights
+      {140, 530, 300},   // in several blocks
+      {128, 1024, 70}};  // whose rows collide
   on_every_backend([&](Backend& backend, auto zero) {
     unsigned seed = 100;
     for (const InnerProductShape& shape : shapes) {

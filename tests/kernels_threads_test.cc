@@ -124,6 +124,7 @@ TEST_CASE("threads change no bit of inner products") {
         InnerProductShape{3, 500, 333},
         InnerProductShape{64, 320, 170},
         InnerProductShape{100, 512, 60},
+        InnerProductShape{150, 512, 300},
         InnerProductShape{20, 300, 170, true}}) {
     check_threads([&](Backend& backend, auto zero, const auto& out) {
       using T = decltype(zero);

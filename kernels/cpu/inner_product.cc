@@ -10,6 +10,8 @@ namespace {
 constexpr Index kBlockBytes = 256 * 1024;
 /// Columns of a packed block at most.
 constexpr Index kBlockColumns = 256;
+/// Examples that are worth turning the weights for.
+constexpr Index kManyExamples = 128;
 /// Products below which waking the crew costs more than it saves.
 constexpr Index kWorth = 1 << 18;
 
@@ -25,6 +27,9 @@ class InnerProduct final : public Linear {
         activation_(activation),
         threads_(shape.batch * shape.inputs * shape.num_output < kWorth ? 1 : engine.team.size()),
         by_dots_(shape.batch < hot_.lanes / 2),
+        turns_weights_(
+            shape.batch >= kManyExamples &&
+            shape.batch * (shape.inputs + shape.num_output) > shape.inputs * shape.num_output),
         collide_(shape.batch > 4 * hot_.lanes && shape.inputs * static_cast<Index>(sizeof(T)) % 2048 == 0),
         columns_(round_up(shape.batch, hot_.lanes)),
         batch_pitch_(columns_ * static_cast<Index>(sizeof(T)) % 1024 == 0 ? odd_pitch<T>(columns_) : columns_),
@@ -32,21 +37,26 @@ class InnerProduct final : public Linear {
         block_columns_(std::min(kBlockColumns, round_up(shape.inputs, 2 * hot_.lanes))),
         block_outputs_(block_depth(shape.num_output, std::max<Index>(columns_, 128))) {
     Layout<T> forward;
-    turned_x_at_ = forward.add(by_dots_ ? 0 : inputs_ * batch_pitch_ + hot_.lanes);
-    turned_y_at_ = forward.add(by_dots_ ? 0 : outputs_ * batch_pitch_);
+    const bool turns = !by_dots_ && !turns_weights_;
+    turned_x_at_ = forward.add(turns ? inputs_ * batch_pitch_ + hot_.lanes : 0);
+    turned_y_at_ = forward.add(turns ? outputs_ * batch_pitch_ : 0);
     const Index block_inputs = block_depth(inputs_, columns_);
-    rows_at_ = forward.size();
     row_pitch_ = odd_pitch<T>(block_inputs);
     rows_size_ = collide_ && !by_dots_ ? hot_.max_rows * row_pitch_ : 0;
     Layout<T> backward;
     gradient_at_ = backward.add(batch_ * gradient_pitch_);
     blocks_at_ = backward.size();
     block_size_ = round_up(block_columns_ * std::max(batch_, block_outputs_) + 2 * hot_.lanes, 64);
-    scratch_size_ = std::max(rows_at_ + threads_ * rows_size_, blocks_at_ + threads_ * block_size_);
+    const Index blocks_end = blocks_at_ + threads_ * block_size_;
+    rows_at_ = turns_weights_ ? blocks_end : forward.size();
+    scratch_size_ = std::max(rows_at_ + threads_ * rows_size_, blocks_end);
 
     for (Index k = 0; k < block_inputs; ++k) batch_offsets_.push_back(static_cast<std::int32_t>(k * batch_pitch_));
     for (Index k = 0; k < std::max(batch_, block_outputs_); ++k) {
       block_offsets_.push_back(static_cast<std::int32_t>(k * block_columns_));
+    }
+    for (Index k = 0; turns_weights_ && k < std::min(block_inputs, batch_); ++k) {
+      unit_offsets_.push_back(static_cast<std::int32_t>(k * 2 * hot_.lanes));
     }
   }
 
@@ -55,6 +65,21 @@ class InnerProduct final : public Linear {
   void forward(const void* x, const void* weights, const void* bias, void* y, void* scratch) override {
     const T* const input = static_cast<const T*>(x);
     T* const shared = static_cast<T*>(scratch);
+    if (turns_weights_) {
+      const Index unit = 2 * hot_.lanes;
+      run([&](int worker) {
+        const Share units = share((outputs_ + unit - 1) / unit, threads_, worker);
+        forward_rows(
+            {units.begin * unit, std::min(units.end * unit, outputs_)},
+            input,
+            static_cast<const T*>(weights),
+            static_cast<const T*>(bias),
+            static_cast<T*>(y),
+            shared + blocks_at_ + worker * block_size_,
+            shared + rows_at_ + worker * rows_size_);
+      });
+      return;
+    }
     if (!by_dots_) {
       run([&](int worker) {
         const Share part = share(inputs_, threads_, worker);
@@ -163,25 +188,61 @@ class InnerProduct final : public Linear {
         args.accumulate = k > 0;
         args.relu = activation_.relu && k + depth >= inputs_;
         args.slope = static_cast<T>(activation_.negative_slope);
-        if (collide_) {
-          run_copied_panels(args, part.size(), rows);
-        } else {
-          run_panels(hot_, hot_.tiles_rows, args, part.size(), inputs_);
-        }
+        run_rows(hot_.tiles_rows, args, part.size(), rows);
       }
     }
     hot_.transpose(part.size(), batch_, turned_y, batch_pitch_, y + part.begin, outputs_);
   }
 
-  /// run_panels() with a copy of each panel, whose rows meet in no cache set.
-  void run_copied_panels(const TileArgs<T>& args, Index rows, T* copy) const {
-    const auto tiles = [&](TileArgs<T> panel) {
+  /// With vectors along the outputs: only weights are turned, a block at a time, and y is written where it belongs. In
+  /// a block the weights of the outputs of one tile lie together.
+  void forward_rows(Share part, const T* x, const T* weights, const T* bias, T* y, T* block, T* rows) const {
+    const Index unit = 2 * hot_.lanes, depth = static_cast<Index>(unit_offsets_.size());
+    for (Index o = part.begin; o < part.end; o += block_columns_) {
+      const Index n = std::min(block_columns_, part.end - o);
+      for (Index b = 0; bias && b < batch_; ++b) std::copy_n(bias + o, n, y + b * outputs_ + o);
+      for (Index k = 0; k < inputs_; k += depth) {
+        TileArgs<T> args{};
+        args.k = std::min(depth, inputs_ - k);
+        for (Index j = 0; j < n; j += unit) {
+          const T* const from = weights + (o + j) * inputs_ + k;
+          hot_.transpose(std::min(unit, n - j), args.k, from, inputs_, block + j * args.k, unit);
+        }
+        args.a = x + k;
+        args.lda = inputs_;
+        args.offsets = unit_offsets_.data();
+        args.c = y + o;
+        args.ldc = outputs_;
+        args.accumulate = bias || k > 0;
+        args.relu = activation_.relu && k + depth >= inputs_;
+        args.slope = static_cast<T>(activation_.negative_slope);
+        const auto tiles = [&](TileArgs<T> panel) {
+          for (Index j = 0; j < n; j += unit) {
+            panel.columns = std::min(unit, n - j);
+            panel.b = block + j * args.k;
+            hot_.tiles_rows(panel);
+            panel.c += unit;
+          }
+        };
+        run_rows(tiles, args, batch_, rows);
+      }
+    }
+  }
+
+  /// Panels of x or of the weights, whose rows are inputs; copied where the rows would meet in one cache set.
+  template <class Tiles>
+  void run_rows(Tiles&& tiles, const TileArgs<T>& args, Index count, T* copy) const {
+    const auto copied = [&](TileArgs<T> panel) {
       hot_.copy_block({panel.rows, panel.k, panel.a, inputs_, 1, copy, row_pitch_, 1});
       panel.a = copy;
       panel.lda = row_pitch_;
-      hot_.tiles_rows(panel);
+      tiles(panel);
     };
-    run_panels(hot_, tiles, args, rows, inputs_);
+    if (collide_) {
+      run_panels(hot_, copied, args, count, inputs_);
+    } else {
+      run_panels(hot_, tiles, args, count, inputs_);
+    }
   }
 
   void bias_gradient(const BackwardArgs& args, Share part, const T* gradient) const {
@@ -241,6 +302,8 @@ class InnerProduct final : public Linear {
   int threads_;
   /// With few examples the vectors lie along the inputs, else along the batch.
   bool by_dots_;
+  /// With many, turning the weights is less work than turning x and y.
+  bool turns_weights_;
   /// Whether so many weights of neighbouring outputs share a set of the first cache that they drive each other out, and
   /// are read often enough to be copied first.
   bool collide_;
@@ -249,7 +312,7 @@ class InnerProduct final : public Linear {
   Index batch_pitch_, gradient_pitch_, block_columns_, block_outputs_;
   Index turned_x_at_, turned_y_at_, rows_at_, row_pitch_, rows_size_;
   Index gradient_at_, blocks_at_, block_size_, scratch_size_;
-  std::vector<std::int32_t> batch_offsets_, block_offsets_;
+  std::vector<std::int32_t> batch_offsets_, block_offsets_, unit_offsets_;
 };
 
 /// With weights [inputs, num_output]. It is the mirror image of an inner product from num_output to inputs: what is
