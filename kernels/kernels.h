@@ -425,7 +425,7 @@ struct ScaledBatchNormGradients {
 };
 
 /// y = act(scale[c] * h + bias[c]), h being what BatchNorm makes of x: three layers that pass through memory once.
-/// `bias` may be null.
+/// `bias` may be null, and y may be x where no backward follows.
 class ScaledBatchNorm {
  public:
   virtual ~ScaledBatchNorm() = default;
@@ -437,7 +437,6 @@ class ScaledBatchNorm {
       const void* x, double fade, const RunningMoments& running, const void* scale, const void* bias, void* y,
       void* state) = 0;
   virtual void backward(const ScaledBatchNormGradients& args, const void* state, void* scratch) = 0;
-  /// y may be x.
   virtual void forward_by_running(
       const void* x, const RunningMoments& running, const void* scale, const void* bias, void* y, void* state) = 0;
   virtual void backward_by_running(const ScaledBatchNormGradients& args, const void* state, void* scratch) = 0;

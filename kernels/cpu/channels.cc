@@ -134,15 +134,20 @@ class ChannelPlan final : public Channels {
     double* const room = static_cast<double*>(scratch);
     if (parts_ == 1) {
       double *const products = room, *const sums = room + channels;
-      for_ranges(team_, channels, kChannelUnit, 1 + kWorthWaking * channels / count_, [&](Index begin, Index end) {
-        std::fill(products + begin, products + end, 0.0);
-        std::fill(sums + begin, sums + end, 0.0);
-        for (Index o = 0; o < shape_.outer; ++o) {
-          const Index at = o * channels;
-          walk_into((at + begin) * shape_.inner, (at + end) * shape_.inner, products, sums);
-        }
-        store_sums(args, begin, end, products, sums);
-      });
+      for_ranges(
+          team_,
+          channels,
+          kChannelUnit,
+          1 + kWorthWaking * channels / std::max<Index>(1, count_),
+          [&](Index begin, Index end) {
+            std::fill(products + begin, products + end, 0.0);
+            std::fill(sums + begin, sums + end, 0.0);
+            for (Index o = 0; o < shape_.outer; ++o) {
+              const Index at = o * channels;
+              walk_into((at + begin) * shape_.inner, (at + end) * shape_.inner, products, sums);
+            }
+            store_sums(args, begin, end, products, sums);
+          });
       return;
     }
     for_parts(team_, count_, parts_, [&](Index part, Index begin, Index end) {

@@ -37,9 +37,9 @@ class InnerProduct final : public Linear {
         block_columns_(std::min(kBlockColumns, round_up(shape.inputs, 2 * hot_.lanes))),
         block_outputs_(block_depth(shape.num_output, std::max<Index>(columns_, 128))) {
     Layout<T> forward;
-    const bool turns = !by_dots_ && !turns_weights_;
-    turned_x_at_ = forward.add(turns ? inputs_ * batch_pitch_ + hot_.lanes : 0);
-    turned_y_at_ = forward.add(turns ? outputs_ * batch_pitch_ : 0);
+    const bool turns_batch = !by_dots_ && !turns_weights_;
+    turned_x_at_ = forward.add(turns_batch ? inputs_ * batch_pitch_ + hot_.lanes : 0);
+    turned_y_at_ = forward.add(turns_batch ? outputs_ * batch_pitch_ : 0);
     const Index block_inputs = block_depth(inputs_, columns_);
     row_pitch_ = odd_pitch<T>(block_inputs);
     rows_size_ = collide_ && !by_dots_ ? hot_.max_rows * row_pitch_ : 0;
@@ -229,7 +229,7 @@ class InnerProduct final : public Linear {
     }
   }
 
-  /// Panels of x or of the weights, whose rows are inputs; copied where the rows would meet in one cache set.
+  /// Panels of x or of the weights, which have a row of inputs each; copied where rows would meet in one cache set.
   template <class Tiles>
   void run_rows(Tiles&& tiles, const TileArgs<T>& args, Index count, T* copy) const {
     const auto copied = [&](TileArgs<T> panel) {

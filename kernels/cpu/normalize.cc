@@ -238,7 +238,8 @@ class LayerNormPlan final : public LayerNorm {
     double* const room = static_cast<double*>(scratch);
     if (learns) std::fill_n(room, 2 * parts_ * size, 0.0);
     for_parts(team_, shape_.rows, parts_, [&](Index part, Index begin, Index end) {
-      for (Index row = begin; row < end; ++row) row_backward(args, state, row, room + 2 * part * size);
+      double* const learned = learns ? room + 2 * part * size : nullptr;
+      for (Index row = begin; row < end; ++row) row_backward(args, state, row, learned);
     });
     if (!learns) return;
     for (int part = 1; part < parts_; ++part) {
@@ -256,7 +257,7 @@ class LayerNormPlan final : public LayerNorm {
   }
 
  private:
-  /// `learned`: the sums for gamma and beta.
+  /// `learned`: the sums for gamma and beta, or null.
   void row_backward(const LayerNormGradients& args, const void* state, Index row, double* learned) const {
     const Index size = shape_.size;
     const RowState& before = static_cast<const RowState*>(state)[row];
@@ -266,7 +267,7 @@ class LayerNormPlan final : public LayerNorm {
       pass.shift = static_cast<T>(before.mean);
       pass.factor = static_cast<T>(before.factor);
       pass.gamma = static_cast<const T*>(args.gamma);
-      if (args.dgamma || args.dbeta) hot_.norm_learned(pass, learned, learned + size);
+      if (learned) hot_.norm_learned(pass, learned, learned + size);
     }
     if (!args.dx) return;
     T* const dx = static_cast<T*>(args.dx) + row * size;

@@ -22,7 +22,7 @@ class RunningBatchNorm final : public Layer {
       setup.state(scaled_plan_->state_bytes());
       setup.scratch(scaled_plan_->scratch_bytes());
       setup.backward_reads(true, relu_.has_value());
-      if (setup.phase() == Phase::Test && by_running_) setup.in_place();
+      if (setup.phase() == Phase::Test) setup.in_place();
       return;
     }
     plan_ = setup.backend().batch_norm(setup.dtype(), shape, options_.eps);
