@@ -301,6 +301,22 @@ TEST_CASE("a summary without a net is the net's, and shows what cannot be alloca
   CHECK(Net::summary(huge, {.threads = 1}).find("parameters 2199025352704;") != std::string::npos);
 }
 
+TEST_CASE("inference of a chain takes two buffers beside its input") {
+  NetParam param("chain", RDDLayer{"data", {4, 8, 16, 16}});
+  std::string last = "data";
+  for (int i = 0; i < 6; ++i) {
+    const std::string name = "conv" + std::to_string(i);
+    param.layers.push_back(ConvolutionLayer{name, {last}, {.kernel = {3, 3}, .num_output = 8, .pad = {1, 1}}});
+    param.layers.push_back(BatchNormLayer{name + "/norm", {name}});
+    param.layers.push_back(ScaleLayer{name + "/scale", {name + "/norm"}, {.bias = true}});
+    last = name + "/scale";
+  }
+  const std::size_t blob = 4 * 8 * 16 * 16 * sizeof(float);
+  const Net net(param, {.phase = Phase::Test, .threads = 1});
+  CHECK(net.memory().blobs >= 3 * blob);
+  CHECK(net.memory().blobs < 3 * blob + 4096);  // and what the normalisations keep of a pass
+}
+
 TEST_CASE("gradients accumulate until they are cleared") {
   Net net(small_lenet(4), {.dtype = DType::F64, .threads = 1});
   net.set_data(random_examples(4, {1, 12, 12}, 1));
