@@ -162,15 +162,14 @@ void Net::Plan::fuse_layers() {
     Blob& bottom = blobs[node.bottoms[0]];
     const Node& before = nodes[bottom.producer];
     const std::size_t into = before.fused() ? before.fused_into : bottom.producer;
-    Node& taker = nodes[into];
-    if (!taker.layer || !taker.takes_more || taker.tops.size() != 1 || bottom.consumers.size() != 1 || bottom.kept)
-      continue;
+    const Node& taker = nodes[into];
+    if (!taker.layer || taker.tops.size() != 1 || bottom.consumers.size() != 1 || bottom.kept) continue;
     // A fused layer has no gradient and no loss of its own.
     const LayerExtras &mine = node.param.extras(), &others = before.param.extras();
     if (!mine.propagate_down.empty() || !mine.loss_weight.empty() || !others.loss_weight.empty()) continue;
     if (relu) {
-      if (!taker.layer->fuse(*relu)) continue;
-      taker.takes_more = false;
+      const bool has_relu = before.fused() && before.layer->as_relu();
+      if (has_relu || !taker.layer->fuse(*relu)) continue;
     } else if (before.fused() || !taker.layer->fuse_scale(*scale, blobs[taker.bottoms[0]].shape, *backend)) {
       continue;
     }
@@ -200,6 +199,7 @@ void Net::Plan::set_up_layers() {
     if (node.fused()) {
       declare_params(i, setup.params);
       Node& taker = nodes[node.fused_into];
+      taker.taken_params += node.params.size();
       taker.params.insert(taker.params.end(), node.params.begin(), node.params.end());
       taker.param_shapes.insert(taker.param_shapes.end(), node.param_shapes.begin(), node.param_shapes.end());
       continue;

@@ -62,7 +62,7 @@ struct Net::Plan {
     std::vector<double> loss_weights = {};  // one for each top, or none
     // Decided here.
     std::size_t fused_into = none;  // the layer that does this one's work
-    bool takes_more = true;         // layers after it, that is
+    std::size_t taken_params = 0;   // those at the end of `params` that fused layers declared
     bool in_place = false, runs_backward = false;
     std::size_t state_piece = none;
     std::vector<std::size_t> sum_pieces =

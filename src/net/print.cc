@@ -34,10 +34,8 @@ std::string Net::Plan::summary() const {
     for (const std::size_t t : node.tops)
       row.shape += fmt::format("{}{}", row.shape.empty() ? "" : " ", to_string(blobs[t].shape));
     Dim count = 0;
-    std::size_t own_params = node.params.size();
-    for (const Node& other : nodes)
-      if (other.fused() && &nodes[other.fused_into] == &node) own_params -= other.params.size();
-    for (std::size_t p = 0; p < own_params; ++p) count += (*layout)[node.params[p]].shape.count();
+    for (std::size_t p = 0; p < node.params.size() - node.taken_params; ++p)
+      count += (*layout)[node.params[p]].shape.count();
     if (count) row.params = fmt::format("{}", count);
     total += count;
     row.inputs = fmt::format("{}", fmt::join(node.param.inputs(), ", "));
