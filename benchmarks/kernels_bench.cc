@@ -276,6 +276,41 @@ void add_lrn(const std::string& name, const LrnShape& s) {
   }
 }
 
+/// A batch normalisation, the scale and the ReLU behind it, forward and backward: as the three layers of a net, each in
+/// place where a net lets it be, and as one. The bytes are what the one must move at least.
+void add_norm_scale_relu(const std::string& name, const ChannelShape& s) {
+  const Index count = s.outer * s.channels * s.inner;
+  for (const bool one : {false, true}) {
+    add(name + (one ? "/one" : "/three"), [=](benchmark::State& state, int threads) {
+      Bench bench(threads);
+      Backend& backend = bench.backend();
+      const auto norm = backend.batch_norm(DType::F32, s, 1e-5);
+      const auto channels = backend.channels(DType::F32, s);
+      const auto all = backend.scaled_batch_norm(DType::F32, s, 1e-5, {true, 0});
+      float *const x = bench.floats(count), *const h = bench.floats(count), *const y = bench.floats(count);
+      float *const dy = bench.floats(count), *const dh = bench.floats(count), *const dx = bench.floats(count);
+      float *const scale = bench.floats(s.channels), *const bias = bench.floats(s.channels);
+      float *const dscale = bench.floats(s.channels), *const dbias = bench.floats(s.channels);
+      const RunningMoments running{bench.floats(s.channels), bench.floats(s.channels), bench.floats(1)};
+      void* const kept = bench.bytes(std::max(norm->state_bytes(), all->state_bytes()));
+      void* const scratch = bench.bytes(std::max(channels->scratch_bytes(), all->scratch_bytes()));
+      measure(state, threads, 0, 6.0 * static_cast<double>(count) * sizeof(float), [&] {
+        if (one) {
+          all->forward(x, 0.9, running, scale, bias, y, kept);
+          all->backward({x, y, scale, dy, dx, dscale, dbias, false}, kept, scratch);
+        } else {
+          norm->forward(x, 0.9, running, h, kept);
+          channels->affine(h, scale, bias, y);
+          backend.relu(DType::F32, count, 0, y, y);
+          backend.relu_backward(DType::F32, count, 0, y, dy, dh);
+          channels->affine_backward({h, scale, dh, dh, dscale, dbias, false, false}, scratch);
+          norm->backward(h, kept, dh, dx);
+        }
+      });
+    });
+  }
+}
+
 /// An element-wise call that touches `arrays` arrays of `count` elements.
 void add_elementwise(
     const std::string& name, Index count, int arrays,
@@ -364,6 +399,8 @@ void add_all() {
   add_convolution("mobilenet/conv5_dw", {8, 512, 14, 14, 512, 3, 3, 1, 1, 1, 1, 1, 1, 512}, {});
   add_convolution("mobilenet/conv6_dw", {8, 1024, 7, 7, 1024, 3, 3, 1, 1, 1, 1, 1, 1, 1024}, {});
 
+  add_norm_scale_relu("resnet50/norm_64x56x56", {8, 64, 56 * 56});
+  add_norm_scale_relu("resnet50/norm_512x14x14", {8, 512, 14 * 14});
   add_elementwise_calls("32K", 1 << 15);
   add_elementwise_calls("4M", 1 << 22);
 }
