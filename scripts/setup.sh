@@ -34,6 +34,7 @@ ci        benchmark/benchmark.h      libbenchmark-dev    builds the benchmarks
 ci        clang++                    clang               the second compiler
 ci        fuzzer                     libclang-rt-14-dev  fuzzes the readers
 ci        clang-format               clang-format        checks the format
+ci        ccache                     ccache              compiles once what the example, the wheel and guests have in common
 '
 
 have() {  # one of the second column's words

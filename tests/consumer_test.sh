@@ -13,7 +13,7 @@ case $how in
     options+=(-DCMAKE_PREFIX_PATH="$work/prefix")
     ;;
   add_subdirectory)
-    options+=(-DSPARKNET_SOURCE="$source" -DSPARKNET_MPI="$mpi" -DSPARKNET_GLOO="$gloo" -DSPARKNET_CAFFE="$caffe" -DSPARKNET_C="$c" -DBUILD_SHARED_LIBS=ON -DCMAKE_CXX_FLAGS=-O1)
+    options+=(-DSPARKNET_SOURCE="$source" -DSPARKNET_MPI="$mpi" -DSPARKNET_GLOO="$gloo" -DSPARKNET_CAFFE="$caffe" -DSPARKNET_C="$c" -DBUILD_SHARED_LIBS=ON)
     # What is tested is the build, not the speed of compiling the same files once more.
     if command -v ccache >/dev/null; then options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
     ;;

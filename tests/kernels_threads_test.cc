@@ -88,162 +88,166 @@ const std::vector<ConvolutionShape> kConvolutions = {
     {2, 150, 8, 8, 150, 3, 3, 1, 1, 1, 1},           //
 };
 
-TEST_CASE("threads change no bit of convolutions and deconvolutions") {
-  for (const Winograd winograd : {Winograd::Never, Winograd::Always}) {
-    for (const ConvolutionShape& s : kConvolutions) {
-      INFO(s.batch, " x ", s.channels, " x ", s.height, " x ", s.width, " to ", s.num_output, " by ", s.kernel_h);
-      check_threads(
-          [&](Backend& backend, auto zero, const auto& out) {
-            using T = decltype(zero);
-            const auto plan = backend.convolution(dtype_of<T>, s, {true, 0.5});
-            run<T>(*plan, x_count(s), weight_count(s), s.num_output, y_count(s), out);
-            const auto turned = backend.deconvolution(dtype_of<T>, s, {});
-            run<T>(*turned, y_count(s), weight_count(s), s.channels, x_count(s), out);
-          },
-          winograd);
+TEST_SUITE("threads") {
+  TEST_CASE("threads change no bit of convolutions and deconvolutions") {
+    for (const Winograd winograd : {Winograd::Never, Winograd::Always}) {
+      for (const ConvolutionShape& s : kConvolutions) {
+        INFO(s.batch, " x ", s.channels, " x ", s.height, " x ", s.width, " to ", s.num_output, " by ", s.kernel_h);
+        check_threads(
+            [&](Backend& backend, auto zero, const auto& out) {
+              using T = decltype(zero);
+              const auto plan = backend.convolution(dtype_of<T>, s, {true, 0.5});
+              run<T>(*plan, x_count(s), weight_count(s), s.num_output, y_count(s), out);
+              const auto turned = backend.deconvolution(dtype_of<T>, s, {});
+              run<T>(*turned, y_count(s), weight_count(s), s.channels, x_count(s), out);
+            },
+            winograd);
+      }
     }
   }
-}
 
-TEST_CASE("threads change no bit of convolutions over three axes") {
-  for (const Index channels : {2, 9}) {
-    WindowShape window{5, channels, 3, {6, 9, 11}, {2, 3, 3}, {1, 1, 2}, {0, 1, 1}, {1, 1, 1}};
-    check_threads([&](Backend& backend, auto zero, const auto& out) {
-      using T = decltype(zero);
-      const ConvolutionNdShape s{window, 12, 1};
-      const auto plan = backend.convolution_nd(dtype_of<T>, s, {});
-      const Index x = 5 * channels * window.pixels(), y = 5 * 12 * window.positions();
-      run<T>(*plan, x, 12 * channels * window.taps(), 12, y, out);
-    });
+  TEST_CASE("threads change no bit of convolutions over three axes") {
+    for (const Index channels : {2, 9}) {
+      WindowShape window{5, channels, 3, {6, 9, 11}, {2, 3, 3}, {1, 1, 2}, {0, 1, 1}, {1, 1, 1}};
+      check_threads([&](Backend& backend, auto zero, const auto& out) {
+        using T = decltype(zero);
+        const ConvolutionNdShape s{window, 12, 1};
+        const auto plan = backend.convolution_nd(dtype_of<T>, s, {});
+        const Index x = 5 * channels * window.pixels(), y = 5 * 12 * window.positions();
+        run<T>(*plan, x, 12 * channels * window.taps(), 12, y, out);
+      });
+    }
   }
-}
 
-TEST_CASE("threads change no bit of inner products") {
-  for (const InnerProductShape& s :
-       {InnerProductShape{1, 900, 400},
-        InnerProductShape{3, 500, 333},
-        InnerProductShape{64, 320, 170},
-        InnerProductShape{100, 512, 60},
-        InnerProductShape{150, 512, 300},
-        InnerProductShape{20, 300, 170, true}}) {
-    check_threads([&](Backend& backend, auto zero, const auto& out) {
-      using T = decltype(zero);
-      const auto plan = backend.inner_product(dtype_of<T>, s, {true, 0});
-      run<T>(*plan, s.batch * s.inputs, s.inputs * s.num_output, s.num_output, s.batch * s.num_output, out);
-    });
+  TEST_CASE("threads change no bit of inner products") {
+    for (const InnerProductShape& s :
+         {InnerProductShape{1, 900, 400},
+          InnerProductShape{3, 500, 333},
+          InnerProductShape{64, 320, 170},
+          InnerProductShape{100, 512, 60},
+          InnerProductShape{150, 512, 300},
+          InnerProductShape{20, 300, 170, true}}) {
+      check_threads([&](Backend& backend, auto zero, const auto& out) {
+        using T = decltype(zero);
+        const auto plan = backend.inner_product(dtype_of<T>, s, {true, 0});
+        run<T>(*plan, s.batch * s.inputs, s.inputs * s.num_output, s.num_output, s.batch * s.num_output, out);
+      });
+    }
   }
-}
 
-TEST_CASE("threads change no bit of what is done with channels") {
-  for (const ChannelShape& s :
-       {ChannelShape{40, 7, 300},
-        ChannelShape{40, 300, 4},
-        ChannelShape{30000, 3, 1},
-        ChannelShape{300, 200, 1},
-        ChannelShape{2, 2, 20001},
-        ChannelShape{1, 1, 70001}}) {
-    CAPTURE(s.channels);
-    check_threads([&](Backend& backend, auto zero, const auto& out) {
-      using T = decltype(zero);
-      const std::size_t n = to_size(s.outer * s.channels * s.inner), channels = to_size(s.channels);
-      const auto x = random_array<T>(n, 1), dy = random_array<T>(n, 2), factor = random_array<T>(channels, 3, -2, 2);
-      Array<T> y(n), dx(n), dfactor(channels), dbias(channels);
-      const auto plan = backend.channels(dtype_of<T>, s);
-      Scratch scratch(plan->scratch_bytes());
-      for (const bool prelu : {false, true}) {
-        ChannelGradients
-            args{x.data(), factor.data(), dy.data(), dx.data(), dfactor.data(), dbias.data(), false, false};
-        if (prelu) {
-          args.dbias = nullptr;
-          plan->prelu(x.data(), factor.data(), y.data());
-          plan->prelu_backward(args, scratch.get());
-        } else {
-          plan->affine(x.data(), factor.data(), nullptr, y.data());
-          plan->affine_backward(args, scratch.get());
+  TEST_CASE("threads change no bit of what is done with channels") {
+    for (const ChannelShape& s :
+         {ChannelShape{40, 7, 300},
+          ChannelShape{40, 300, 4},
+          ChannelShape{30000, 3, 1},
+          ChannelShape{300, 200, 1},
+          ChannelShape{2, 2, 20001},
+          ChannelShape{1, 1, 70001}}) {
+      CAPTURE(s.channels);
+      check_threads([&](Backend& backend, auto zero, const auto& out) {
+        using T = decltype(zero);
+        const std::size_t n = to_size(s.outer * s.channels * s.inner), channels = to_size(s.channels);
+        const auto x = random_array<T>(n, 1), dy = random_array<T>(n, 2), factor = random_array<T>(channels, 3, -2, 2);
+        Array<T> y(n), dx(n), dfactor(channels), dbias(channels);
+        const auto plan = backend.channels(dtype_of<T>, s);
+        Scratch scratch(plan->scratch_bytes());
+        for (const bool prelu : {false, true}) {
+          ChannelGradients
+              args{x.data(), factor.data(), dy.data(), dx.data(), dfactor.data(), dbias.data(), false, false};
+          if (prelu) {
+            args.dbias = nullptr;
+            plan->prelu(x.data(), factor.data(), y.data());
+            plan->prelu_backward(args, scratch.get());
+          } else {
+            plan->affine(x.data(), factor.data(), nullptr, y.data());
+            plan->affine_backward(args, scratch.get());
+          }
+          for (const Array<T>* const found : {&y, &dx, &dfactor, &dbias}) out(*found);
         }
-        for (const Array<T>* const found : {&y, &dx, &dfactor, &dbias}) out(*found);
-      }
 
-      Array<T> mean(channels), variance(channels), count(1);
-      const auto norm = backend.batch_norm(dtype_of<T>, s, 1e-5);
-      Scratch state(norm->state_bytes());
-      norm->forward(x.data(), 0.9, {mean.data(), variance.data(), count.data()}, y.data(), state.get());
-      norm->backward(y.data(), state.get(), dy.data(), dx.data());
-      for (const Array<T>* const found : {&y, &dx, &mean, &variance}) out(*found);
-    });
+        Array<T> mean(channels), variance(channels), count(1);
+        const auto norm = backend.batch_norm(dtype_of<T>, s, 1e-5);
+        Scratch state(norm->state_bytes());
+        norm->forward(x.data(), 0.9, {mean.data(), variance.data(), count.data()}, y.data(), state.get());
+        norm->backward(y.data(), state.get(), dy.data(), dx.data());
+        for (const Array<T>* const found : {&y, &dx, &mean, &variance}) out(*found);
+      });
+    }
   }
-}
 
-TEST_CASE("threads change no bit of normalised rows") {
-  for (const LayerNormShape& s :
-       {LayerNormShape{700, 96, NormDivisor::Variance, 1e-5, true}, LayerNormShape{9, 20000, NormDivisor::Deviation}}) {
+  TEST_CASE("threads change no bit of normalised rows") {
+    for (const LayerNormShape& s :
+         {LayerNormShape{700, 96, NormDivisor::Variance, 1e-5, true},
+          LayerNormShape{9, 20000, NormDivisor::Deviation}}) {
+      check_threads([&](Backend& backend, auto zero, const auto& out) {
+        using T = decltype(zero);
+        const std::size_t n = to_size(s.rows * s.size), size = to_size(s.size);
+        const auto x = random_array<T>(n, 1), dy = random_array<T>(n, 2), gamma = random_array<T>(size, 3);
+        Array<T> y(n), dx(n), dgamma(size), dbeta(size);
+        const T* const learned = s.affine ? gamma.data() : nullptr;
+        const auto plan = backend.layer_norm(dtype_of<T>, s);
+        Scratch state(plan->state_bytes()), scratch(plan->scratch_bytes());
+        plan->forward(x.data(), learned, learned, y.data(), state.get());
+        plan->backward(
+            {s.affine ? x.data() : y.data(),
+             learned,
+             dy.data(),
+             dx.data(),
+             s.affine ? dgamma.data() : nullptr,
+             s.affine ? dbeta.data() : nullptr,
+             false},
+            state.get(),
+            scratch.get());
+        for (const Array<T>* const found : {&y, &dx, &dgamma, &dbeta}) out(*found);
+      });
+    }
+  }
+
+  TEST_CASE("threads change no bit of losses and sums") {
+    constexpr std::size_t kCount = 9000 * 10;
     check_threads([&](Backend& backend, auto zero, const auto& out) {
       using T = decltype(zero);
-      const std::size_t n = to_size(s.rows * s.size), size = to_size(s.size);
-      const auto x = random_array<T>(n, 1), dy = random_array<T>(n, 2), gamma = random_array<T>(size, 3);
-      Array<T> y(n), dx(n), dgamma(size), dbeta(size);
-      const T* const learned = s.affine ? gamma.data() : nullptr;
-      const auto plan = backend.layer_norm(dtype_of<T>, s);
-      Scratch state(plan->state_bytes()), scratch(plan->scratch_bytes());
-      plan->forward(x.data(), learned, learned, y.data(), state.get());
-      plan->backward(
-          {s.affine ? x.data() : y.data(),
-           learned,
-           dy.data(),
-           dx.data(),
-           s.affine ? dgamma.data() : nullptr,
-           s.affine ? dbeta.data() : nullptr,
-           false},
-          state.get(),
-          scratch.get());
-      for (const Array<T>* const found : {&y, &dx, &dgamma, &dbeta}) out(*found);
+      const auto x = random_array<T>(kCount, 1, 0.1, 0.9), matrix = random_array<T>(100, 2);
+      Array<T> labels(kCount), y(1), dx(kCount);
+      for (std::size_t i = 0; i < kCount; ++i) labels[i] = static_cast<T>(i % 7);
+      for (const LossKind kind :
+           {LossKind::Contrastive,
+            LossKind::ContrastiveSquares,
+            LossKind::Euclidean,
+            LossKind::Hinge,
+            LossKind::HingeSquares,
+            LossKind::Infogain,
+            LossKind::Logistic,
+            LossKind::SigmoidCrossEntropy,
+            LossKind::Softmax,
+            LossKind::SmoothSoftmax}) {
+        LossPass pass{kind, {9000, 10, 1}, x.data(), labels.data(), 1, true, 3, matrix.data(), x.data(), 0.1, 1.5};
+        LossState state;
+        Index verdict = 0;
+        backend.loss(dtype_of<T>, pass, y.data(), &state, &verdict);
+        CHECK(verdict == -1);
+        backend.loss_backward(dtype_of<T>, pass, 2, y.data(), &state, dx.data());
+        out(y);
+        out(dx);
+      }
+      for (const ReduceOp op : {ReduceOp::Sum, ReduceOp::AbsSum, ReduceOp::SquareSum}) {
+        for (const Index outer : {1, 2, 1000}) {
+          Array<T> sums(to_size(outer));
+          backend.reduce(dtype_of<T>, op, outer, static_cast<Index>(kCount) / outer, 0.5, x.data(), sums.data());
+          out(sums);
+        }
+      }
+      double squares = 0;
+      backend.add_squares(dtype_of<T>, static_cast<Index>(kCount), x.data(), &squares);
+      // Both halves of it, where T is float.
+      y[0] = static_cast<T>(squares);
+      out(y);
+      y[0] = static_cast<T>(squares - static_cast<double>(y[0]));
+      out(y);
     });
   }
-}
 
-TEST_CASE("threads change no bit of losses and sums") {
-  constexpr std::size_t kCount = 9000 * 10;
-  check_threads([&](Backend& backend, auto zero, const auto& out) {
-    using T = decltype(zero);
-    const auto x = random_array<T>(kCount, 1, 0.1, 0.9), matrix = random_array<T>(100, 2);
-    Array<T> labels(kCount), y(1), dx(kCount);
-    for (std::size_t i = 0; i < kCount; ++i) labels[i] = static_cast<T>(i % 7);
-    for (const LossKind kind :
-         {LossKind::Contrastive,
-          LossKind::ContrastiveSquares,
-          LossKind::Euclidean,
-          LossKind::Hinge,
-          LossKind::HingeSquares,
-          LossKind::Infogain,
-          LossKind::Logistic,
-          LossKind::SigmoidCrossEntropy,
-          LossKind::Softmax,
-          LossKind::SmoothSoftmax}) {
-      LossPass pass{kind, {9000, 10, 1}, x.data(), labels.data(), 1, true, 3, matrix.data(), x.data(), 0.1, 1.5};
-      LossState state;
-      Index verdict = 0;
-      backend.loss(dtype_of<T>, pass, y.data(), &state, &verdict);
-      CHECK(verdict == -1);
-      backend.loss_backward(dtype_of<T>, pass, 2, y.data(), &state, dx.data());
-      out(y);
-      out(dx);
-    }
-    for (const ReduceOp op : {ReduceOp::Sum, ReduceOp::AbsSum, ReduceOp::SquareSum}) {
-      for (const Index outer : {1, 2, 1000}) {
-        Array<T> sums(to_size(outer));
-        backend.reduce(dtype_of<T>, op, outer, static_cast<Index>(kCount) / outer, 0.5, x.data(), sums.data());
-        out(sums);
-      }
-    }
-    double squares = 0;
-    backend.add_squares(dtype_of<T>, static_cast<Index>(kCount), x.data(), &squares);
-    // Both halves of it, where T is float.
-    y[0] = static_cast<T>(squares);
-    out(y);
-    y[0] = static_cast<T>(squares - static_cast<double>(y[0]));
-    out(y);
-  });
-}
+}  // TEST_SUITE
 
 }  // namespace
 }  // namespace sparknet::kernels
