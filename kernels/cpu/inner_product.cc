@@ -7,7 +7,7 @@ namespace sparknet::kernels::cpu {
 namespace {
 
 /// Bytes of a packed block that is read many times.
-constexpr Index kBlockBytes = 256 * 1024;
+constexpr Index kBlockBytes = 384 * 1024;
 /// Columns of a packed block at most.
 constexpr Index kBlockColumns = 256;
 /// Examples that are worth turning the weights for.
@@ -238,10 +238,24 @@ class InnerProduct final : public Linear {
       panel.lda = row_pitch_;
       tiles(panel);
     };
-    if (collide_) {
-      run_panels(hot_, copied, args, count, inputs_);
-    } else {
-      run_panels(hot_, tiles, args, count, inputs_);
+    const T* const end = args.a + count * inputs_;
+    const auto run = [&](const TileArgs<T>& panel) {
+      if (turns_weights_) prefetch_behind(panel, end);
+      if (collide_) {
+        copied(panel);
+      } else {
+        tiles(panel);
+      }
+    };
+    run_panels(hot_, run, args, count, inputs_);
+  }
+
+  /// The rows of the next panel, of which each would begin with a wait for a far cache otherwise.
+  void prefetch_behind(const TileArgs<T>& panel, const T* end) const {
+    constexpr Index kLine = 64 / static_cast<Index>(sizeof(T));
+    const T* row = panel.a + panel.rows * inputs_;
+    for (Index r = 0; r < panel.rows && row < end; ++r, row += inputs_) {
+      for (Index i = 0; i < panel.k; i += kLine) __builtin_prefetch(row + i, 0, 2);
     }
   }
 
