@@ -31,7 +31,7 @@ struct Arguments {
   std::string net;
   int batch = 0, threads = 0;
   Device device = Device::cpu();
-  bool strict = false, infer = false;
+  bool strict = false, infer = false, recompute = false;
 };
 
 struct Model {
@@ -145,7 +145,7 @@ void train(const Model& model, const Arguments& a) {
   Solver solver(
       {.base_lr = 0.001, .momentum = 0.9, .weight_decay = 0.0005},
       model.net(a.batch),
-      {.device = a.device, .tf32 = !a.strict, .threads = a.threads});
+      {.device = a.device, .tf32 = !a.strict, .threads = a.threads, .recompute = a.recompute});
   set_inputs(solver.net(), model.classes);
   say_ready(solver.net(), work_of(solver.net().param(), solver.net().param_arena(), true));
   serve([&](int count) { return solver.step(count); });
@@ -162,6 +162,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", a.batch, "Examples in a batch")->required()->check(cli::at_least(1, 6));
   cli::add_device(&app, a.device);
   app.add_flag("--infer", a.infer, "Forward passes of the test phase instead");
+  app.add_flag("--recompute", a.recompute, "Compute cheap blobs again in the backward pass");
   app.add_flag("--strict", a.strict, "Keep a GPU from rounding factors to TF32");
   app.add_option("--threads", a.threads, "Threads that compute (all cores)")->check(cli::at_least(0, 6));
   CLI11_PARSE(app, argc, argv);

@@ -21,7 +21,7 @@ namespace sparknet::kernels {
 
 using Index = std::int64_t;
 
-/// What follows the arithmetic of a convolution or an inner product in the same pass.
+/// What follows the arithmetic of an operation in the same pass.
 struct Activation {
   bool relu = false;
   /// y = x > 0 ? x : negative_slope * x. Not below 0, so that the output tells the sign of the input.
@@ -440,6 +440,8 @@ class ScaledBatchNorm {
   virtual void forward_by_running(
       const void* x, const RunningMoments& running, const void* scale, const void* bias, void* y, void* state) = 0;
   virtual void backward_by_running(const ScaledBatchNormGradients& args, const void* state, void* scratch) = 0;
+  /// y once more, by the state that either forward left.
+  virtual void recompute(const void* x, const void* scale, const void* bias, void* y, const void* state) = 0;
 };
 
 enum class NormDivisor : std::uint8_t {
@@ -654,9 +656,9 @@ class Backend {
   virtual void accuracy(DType, const AccuracyPass&, Index* verdict) = 0;
   virtual void arg_max(DType, const ArgMaxShape&, const void* x, void* y) = 0;
 
-  /// y = op over `inputs` arrays; `coeff` (one for each input) is read for Sum only.
+  /// y = act(op over `inputs` arrays), and y may be one of them; `coeff` (one for each input) is read for Sum only.
   virtual void eltwise(
-      DType, EltwiseOp, Index count, int inputs, const void* const* x, const double* coeff, void* y) = 0;
+      DType, EltwiseOp, Index count, int inputs, const void* const* x, const double* coeff, Activation, void* y) = 0;
   /// The gradient of input number `input`. Max gives the whole gradient to the first of the largest.
   virtual void eltwise_backward(
       DType, EltwiseOp, Index count, int inputs, const void* const* x, const double* coeff, int input, const void* dy,

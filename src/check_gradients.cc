@@ -114,7 +114,7 @@ struct Point {
 };
 
 struct Gradients {
-  std::vector<Tensor> tops, bottoms, params;
+  std::vector<Tensor> tops, recomputed, bottoms, params;
 };
 
 Tensor random_tensor(const Shape& shape, const Filler& filler, Random& random) {
@@ -145,7 +145,9 @@ std::vector<Tensor> copies(const std::vector<Tensor>& tensors) {
 Gradients run(SoloLayer& layer, const Point& at, const std::vector<Tensor>* added) {
   LayerIO& io = layer.io();
   const LayerSetup& setup = layer.setup();
-  const bool in_place = !io.tops.empty() && !io.bottoms.empty() && io.tops[0].raw() == io.bottoms[0].raw();
+  const bool in_place = !io.tops.empty() && std::ranges::any_of(io.bottoms, [&](const Tensor& bottom) {
+    return bottom.raw() == io.tops[0].raw();
+  });
   const auto poison_scratch = [&] { std::memset(io.scratch_memory, 0xff, setup.scratch_bytes); };  // NaNs
 
   poison(io.tops);
@@ -153,7 +155,13 @@ Gradients run(SoloLayer& layer, const Point& at, const std::vector<Tensor>* adde
   assign(io.params, at.params);
   poison_scratch();
   layer.forward();
-  Gradients result{copies(io.tops), {}, {}};
+  Gradients result{copies(io.tops), {}, {}, {}};
+  if (setup.can_recompute && !in_place) {
+    poison(io.tops);
+    poison_scratch();
+    layer.recompute();
+    result.recomputed = copies(io.tops);
+  }
 
   if (!in_place && !setup.reads_bottoms) poison(io.bottoms);
   if (!in_place && !setup.reads_tops) poison(io.tops);
@@ -255,20 +263,24 @@ GradientReport check_gradients(
   for (std::size_t p = 0; p < at.params.size(); ++p)
     if (io.needs_param_diff(p)) differences(setup.params[p].name, io.params[p], analytic.params[p]);
 
-  if (setup.can_run_in_place) {
+  if (!analytic.recomputed.empty()) findings.expect_same("recomputed, top 0", analytic.recomputed[0], analytic.tops[0]);
+
+  for (std::size_t b = 0; b < setup.in_place_bottoms; ++b) {
     solo_options.in_place = true;
+    solo_options.in_place_of = b;
     SoloLayer twin(layer, shapes, solo_options);
     const Gradients in_place = run(twin, at, nullptr);
-    findings.expect_same("in place, top 0", in_place.tops[0], analytic.tops[0]);
+    const std::string where = fmt::format("in place of \"{}\"", names[b]);
+    findings.expect_same(where + ", top 0", in_place.tops[0], analytic.tops[0]);
     for (std::size_t i = 0; i < at.bottoms.size(); ++i)
       if (io.needs_bottom_diff(i))
         findings.expect_same(
-            "in place, gradient of bottom \"" + names[i] + "\"",
+            where + ", gradient of bottom \"" + names[i] + "\"",
             in_place.bottoms[i],
             analytic.bottoms[i]);
     for (std::size_t p = 0; p < at.params.size(); ++p)
       if (io.needs_param_diff(p))
-        findings.expect_same("in place, gradient of " + setup.params[p].name, in_place.params[p], analytic.params[p]);
+        findings.expect_same(where + ", gradient of " + setup.params[p].name, in_place.params[p], analytic.params[p]);
   }
   return findings.report(fmt::format("{} \"{}\"", layer.type(), layer.name()));
 }

@@ -281,27 +281,49 @@ void Net::backward() {
   try {
     while (i-- > 0) {
       Plan::Node& node = plan.nodes[i];
-      if (node.runs_backward) {
-        for (Tensor& top : node.zero_tops) fill(*plan.backend, 0, top);
-        for (std::size_t t = 0; t < node.loss_weights.size(); ++t)
-          if (node.loss_weights[t] != 0)
-            map(*plan.backend,
-                {.kind = kernels::MapKind::Affine, .a = 1, .b = node.loss_weights[t]},
-                node.io.top_diffs[t]);
-        if (!plan.has_gradients)
-          for (Tensor& gradient : node.zero_params) fill(*plan.backend, 0, gradient);
-        node.io.accumulates = plan.has_gradients || node.adds_to_params;
-        node.layer->backward(node.io);
-        for (auto& [from, to] : node.additions)
-          plan.backend->axpy(plan.options.dtype, to.count(), 1, from.raw(), to.raw());
-      }
-      plan.now = 2 * n - 1 - static_cast<int>(i);
+      if (node.runs_backward) plan.run_backward(node);
+      plan.now = plan.backward_step(i);
       plan.tell_observer(node, true);
     }
   } catch (const BadInput& why) {
     throw plan.error(i, why.what());
   }
   plan.has_gradients = true;
+}
+
+/// Lets the inputs and outputs of a layer be where they are in the backward pass.
+class Net::Plan::BackwardTensors {
+ public:
+  explicit BackwardTensors(Node& node) : node_(node) { exchange(); }
+  ~BackwardTensors() { exchange(); }
+  BackwardTensors(const BackwardTensors&) = delete;
+  BackwardTensors& operator=(const BackwardTensors&) = delete;
+
+ private:
+  void exchange() {
+    for (auto& [tensor, elsewhere] : node_.backward_tensors) std::swap(*tensor, elsewhere);
+  }
+
+  Node& node_;
+};
+
+void Net::Plan::run_backward(Node& node) {
+  for (const std::size_t again : node.recomputes) {
+    const BackwardTensors tensors(nodes[again]);
+    nodes[again].layer->recompute(nodes[again].io);
+  }
+  for (Tensor& top : node.zero_tops) fill(*backend, 0, top);
+  for (std::size_t t = 0; t < node.loss_weights.size(); ++t)
+    if (node.loss_weights[t] != 0)
+      map(*backend, {.kind = kernels::MapKind::Affine, .a = 1, .b = node.loss_weights[t]}, node.io.top_diffs[t]);
+  if (!has_gradients)
+    for (Tensor& gradient : node.zero_params) fill(*backend, 0, gradient);
+  node.io.accumulates = has_gradients || node.adds_to_params;
+  {
+    const BackwardTensors tensors(node);
+    node.layer->backward(node.io);
+  }
+  for (auto& [from, to] : node.additions) backend->axpy(options.dtype, to.count(), 1, from.raw(), to.raw());
 }
 
 WeightCollection Net::weights() const {

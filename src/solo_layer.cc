@@ -69,7 +69,9 @@ SoloLayer::SoloLayer(const LayerParam& param, std::vector<Shape> bottoms, const 
   state_ = block(setup_->state_bytes);
   verdict_ = block(sizeof(std::int64_t));
 
-  const bool in_place = options.in_place && setup_->can_run_in_place, trains = options.phase == Phase::Train;
+  const std::size_t in_place_of = options.in_place_of;
+  const bool in_place = options.in_place && in_place_of < setup_->in_place_bottoms;
+  const bool trains = options.phase == Phase::Train;
   for (std::size_t i = 0; i < bottom_shapes_.size(); ++i) {
     const bool dead = std::ranges::count(setup_->dead_bottoms, i) != 0;
     io_.bottoms.push_back(make_tensor(bottom_shapes_[i], options.dtype));
@@ -77,10 +79,11 @@ SoloLayer::SoloLayer(const LayerParam& param, std::vector<Shape> bottoms, const 
   }
   for (std::size_t i = 0; i < top_shapes_.size(); ++i) {
     const bool shared = in_place && i == 0;
-    io_.tops.push_back(shared ? io_.bottoms[0].reshape(top_shapes_[i]) : make_tensor(top_shapes_[i], options.dtype));
+    io_.tops.push_back(
+        shared ? io_.bottoms[in_place_of].reshape(top_shapes_[i]) : make_tensor(top_shapes_[i], options.dtype));
     io_.top_diffs.push_back(
-        shared && io_.bottom_diffs[0].defined() ? io_.bottom_diffs[0].reshape(top_shapes_[i])
-                                                : make_tensor(top_shapes_[i], options.dtype));
+        shared && io_.bottom_diffs[in_place_of].defined() ? io_.bottom_diffs[in_place_of].reshape(top_shapes_[i])
+                                                          : make_tensor(top_shapes_[i], options.dtype));
   }
   for (const LayerSetup::Param& learned : setup_->params) {
     io_.params.push_back(make_tensor(learned.shape, options.dtype));

@@ -28,8 +28,9 @@ struct SoloOptions {
   std::uint64_t seed = 1;
   /// A ReLU for the layer to take over.
   std::optional<FusedReLU> fuse = {};
-  /// Lets top 0 lie in the memory of bottom 0, and their gradients likewise, where the layer allows it.
+  /// Lets top 0 lie in the memory of bottom `in_place_of`, and their gradients likewise, where the layer allows it.
   bool in_place = false;
+  std::size_t in_place_of = 0;
 };
 
 /// Every blob, parameter and gradient has zeroed memory of its own.
@@ -49,6 +50,9 @@ class SoloLayer {
       layer_->forward(io_);
       if (io_.verdict() && *io_.verdict() >= 0) layer_->refuse(io_, *io_.verdict());
     });
+  }
+  void recompute() {
+    run([&] { layer_->recompute(io_); });
   }
   void backward() {
     run([&] { layer_->backward(io_); });

@@ -30,8 +30,9 @@ enum class Mistake {
   Scratch,      // takes scratch memory for state
   InPlace,      // says it can run in place and reads the bottom in backward
   NotANumber,
-  Forward,  // leaves one number of the top as it is
-  Unasked,  // writes the gradient of the bottom where nobody needs it
+  Forward,     // leaves one number of the top as it is
+  Unasked,     // writes the gradient of the bottom where nobody needs it
+  Recomputes,  // says that it can write the top again and does not
 };
 
 /// y = w[0] x^2
@@ -44,6 +45,7 @@ class RunningSquare final : public Layer {
     setup.scratch(sizeof(double));
     setup.backward_reads(mistake_ != Mistake::Undeclared, false);
     if (mistake_ == Mistake::InPlace) setup.in_place();
+    if (mistake_ == Mistake::Recomputes) setup.recomputes();
   }
 
   void forward(LayerIO& io) override {
@@ -53,6 +55,8 @@ class RunningSquare final : public Layer {
     for (std::size_t i = mistake_ == Mistake::Forward ? 1 : 0; i < x.size(); ++i) y[i] = scale * x[i] * x[i];
     *reinterpret_cast<double*>(io.scratch()) = 1;
   }
+
+  void recompute(LayerIO&) override {}
 
   void backward(LayerIO& io) override {
     const auto x = io.bottom().span<double>();
@@ -146,7 +150,10 @@ TEST_CASE("check_gradients: holds a layer to the contract") {
   CHECK(contains(report.text, "where a bottom does not learn: "));
   report = check_square(Mistake::InPlace);
   CHECK_FALSE(report.passed);
-  CHECK(contains(report.text, "in place, gradient of "));
+  CHECK(contains(report.text, "in place of \"x\", gradient of "));
+  report = check_square(Mistake::Recomputes);
+  CHECK_FALSE(report.passed);
+  CHECK(contains(report.text, "recomputed, top 0 "));
 }
 
 TEST_CASE("check_gradients: the kink region is left out") {

@@ -378,7 +378,7 @@ TEST_CASE("eltwise") {
             }
           }
           Array<T> out(n), in_place = x[static_cast<std::size_t>(inputs - 1)];
-          backend.eltwise(kType<T>, op, count_of(n), inputs, pointers, coeff, out.data());
+          backend.eltwise(kType<T>, op, count_of(n), inputs, pointers, coeff, {}, out.data());
           CHECK(difference(out, y) < tolerance<T>(3));
           for (int j = 0; j < inputs; ++j) {
             Array<T> gradient(n), gradient_in_place = dy;
@@ -397,7 +397,11 @@ TEST_CASE("eltwise") {
             CHECK(same_bits(gradient, gradient_in_place));
           }
           pointers[inputs - 1] = in_place.data();
-          backend.eltwise(kType<T>, op, count_of(n), inputs, pointers, coeff, in_place.data());
+          backend.eltwise(kType<T>, op, count_of(n), inputs, pointers, coeff, {}, in_place.data());
+          CHECK(same_bits(out, in_place));
+          pointers[inputs - 1] = x[static_cast<std::size_t>(inputs - 1)].data();
+          backend.eltwise(kType<T>, op, count_of(n), inputs, pointers, coeff, {true, 0.25}, in_place.data());
+          backend.relu(kType<T>, count_of(n), 0.25, out.data(), out.data());
           CHECK(same_bits(out, in_place));
         }
       }
@@ -413,7 +417,7 @@ TEST_CASE("NaN goes through eltwise max") {
       x[static_cast<std::size_t>(position)][7] = static_cast<T>(kNan);
       const void* const pointers[] = {x[0].data(), x[1].data(), x[2].data()};
       Array<T> y(20), dy(20, T(1)), dx(20);
-      backend.eltwise(kType<T>, EltwiseOp::Max, 20, 3, pointers, nullptr, y.data());
+      backend.eltwise(kType<T>, EltwiseOp::Max, 20, 3, pointers, nullptr, {}, y.data());
       for (std::size_t i = 0; i < 20; ++i) CHECK(std::isnan(y[i]) == (i == 7));
       for (int input = 0; input < 3; ++input) {
         backend.eltwise_backward(kType<T>, EltwiseOp::Max, 20, 3, pointers, nullptr, input, dy.data(), dx.data());

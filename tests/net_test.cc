@@ -45,7 +45,7 @@ NetParam normalised_net(Dim batch) {
       ConvolutionLayer{"conv2", {"relu1"}, wide},
       BatchNormLayer{"norm2", {"conv2"}},
       with(ScaleLayer{"scale2", {"norm2"}}, shared),
-      EltwiseLayer{"sum", {"scale2", "relu1"}},
+      EltwiseLayer{"sum", {"relu1", "scale2"}, {.coeff = {1, 0.5}}},
       ReLULayer{"relu2", {"sum"}},
       BatchNormLayer{"norm3", {"relu2"}, {.use_global_stats = true, .eps = 1}},
       ScaleLayer{"scale3", {"norm3"}, {.bias = true, .bias_filler = Filler::constant(0.1)}},
@@ -132,7 +132,7 @@ struct InPlaceLayer {
 
 }  // namespace
 
-TEST_CASE("the plan changes no bit: fusion, in-place, shared memory and threads against none of them") {
+TEST_CASE("the plan changes no bit: fusion, in-place, shared memory, recomputation and threads against none of them") {
   for (const NetCase& c : net_cases(60))
     for (const DType dtype : {DType::F32, DType::F64}) {
       CAPTURE(c.param.name);
@@ -146,8 +146,10 @@ TEST_CASE("the plan changes no bit: fusion, in-place, shared memory and threads 
       reference.set_data(random_examples(17, c.example, 3));
       for (const int threads : {1, 3})
         for (const bool fuse : {false, true})
-          for (const bool share : {false, true}) {
-            Net net(c.param, {.dtype = dtype, .threads = threads, .fuse = fuse, .share_memory = share});
+          for (const auto& [share, recompute] : {std::pair{false, false}, {true, false}, {true, true}}) {
+            Net net(
+                c.param,
+                {.dtype = dtype, .threads = threads, .fuse = fuse, .share_memory = share, .recompute = recompute});
             net.set_data(random_examples(17, c.example, 3));
             reference.feed()->seek(0);
             reference.set_passes(0);
@@ -161,6 +163,54 @@ TEST_CASE("the plan changes no bit: fusion, in-place, shared memory and threads 
             }
           }
     }
+}
+
+TEST_CASE("blobs are computed again instead of kept where that is a pass over them") {
+  // Blocks of a residual net: what lies behind each normalisation, and every other sum.
+  NetParam param("blocks", RDDLayer{"data", {4, 8, 16, 16}}, RDDLayer{"label", {4}});
+  const ConvolutionOptions wide{.kernel = 3, .num_output = 8, .pad = 1};
+  std::string last = "data";
+  for (const std::string block : {"a", "b", "c", "d"}) {
+    param.add(ConvolutionLayer{block + "_conv1", {last}, wide})
+        .add(BatchNormLayer{block + "_norm1", {block + "_conv1"}})
+        .add(ScaleLayer{block + "_scale1", {block + "_norm1"}})
+        .add(ReLULayer{block + "_relu1", {block + "_scale1"}})
+        .add(ConvolutionLayer{block + "_conv2", {block + "_relu1"}, wide})
+        .add(BatchNormLayer{block + "_norm2", {block + "_conv2"}})
+        .add(ScaleLayer{block + "_scale2", {block + "_norm2"}})
+        .add(EltwiseLayer{block + "_sum", {last, block + "_scale2"}})
+        .add(ReLULayer{block + "_relu", {block + "_sum"}});
+    last = block + "_relu";
+  }
+  param.add(InnerProductLayer{"ip", {last}, {.num_output = 5}}).add(SoftmaxWithLoss{"loss", {"ip", "label"}});
+
+  Net kept(param), recomputed(param, {.recompute = true});
+  // Of four wide blobs to a block one and a half.
+  CHECK(recomputed.memory().blobs < kept.memory().blobs * 3 / 4);
+  for (const char* expected :
+       {"<- a_conv1           recomputed",
+        "<- data, a_scale2    in place, recomputed",
+        "<- a_relu, b_scale2  in place\n"})
+    CHECK_MESSAGE(recomputed.summary().find(expected) != std::string::npos, expected, "\n", recomputed.summary());
+  CHECK(kept.summary().find("recomputed") == std::string::npos);
+
+  for (Net* net : {&kept, &recomputed}) {
+    net->set_data(random_examples(12, {8, 16, 16}, 3));
+    net->forward();
+    net->backward();
+  }
+  CHECK(recomputed.gradient_arena() == kept.gradient_arena());
+  // The running moments took in the batch once.
+  CHECK(recomputed.weights() == kept.weights());
+  CHECK(
+      message_of([&] { recomputed.blob("a_relu"); }) ==
+      "net \"blocks\": the blob \"a_relu\" has given its memory to another; to read it, build the net with .keep = "
+      "{\"a_relu\"}");
+  Net asked(param, {.recompute = true, .keep = {"a_relu"}});
+  asked.set_data(random_examples(12, {8, 16, 16}, 3));
+  asked.forward();
+  asked.backward();
+  CHECK(asked.blob("a_relu").shape() == Shape{4, 8, 16, 16});
 }
 
 TEST_CASE(

@@ -1,5 +1,6 @@
 #include "tests/nets.h"
 
+#include "sparknet/layers/batch_norm.h"
 #include "sparknet/layers/concat.h"
 #include "sparknet/layers/convolution.h"
 #include "sparknet/layers/dropout.h"
@@ -9,6 +10,7 @@
 #include "sparknet/layers/pooling.h"
 #include "sparknet/layers/rdd.h"
 #include "sparknet/layers/relu.h"
+#include "sparknet/layers/scale.h"
 #include "sparknet/layers/softmax_with_loss.h"
 
 namespace sparknet::testing {
@@ -64,7 +66,7 @@ NetParam random_net(Dim batch, std::uint64_t seed) {
     const std::string name = "layer" + std::to_string(blobs.size());
     const Blob a = pick(), b = pick();
     Dim channels = a.channels;
-    switch (below(9)) {
+    switch (below(10)) {
       case 0:
       case 1:
         channels = 1 + static_cast<Dim>(below(4));
@@ -76,8 +78,12 @@ NetParam random_net(Dim batch, std::uint64_t seed) {
       case 5: net.add(LRNLayer{name, {a.name}, {.local_size = 3, .alpha = 0.1}}); break;
       case 6: net.add(PoolingLayer{name, {a.name}, {.kernel = 3, .stride = 1, .pad = 1}}); break;
       case 7:
+        net.add(BatchNormLayer{name + "_norm", {a.name}})
+            .add(ScaleLayer{name, {name + "_norm"}, {.bias = below(2) != 0}});
+        break;
+      case 8:
         if (a.channels == b.channels && a.name != b.name) {
-          net.add(EltwiseLayer{name, {a.name, b.name}});
+          net.add(EltwiseLayer{name, {a.name, b.name}, {.coeff = {1, below(2) ? 1.0 : -0.5}}});
           break;
         }
         [[fallthrough]];

@@ -67,12 +67,16 @@ class LayerSetup {
   void state(std::size_t bytes) { state_bytes += bytes; }
   /// What backward reads; both unless said otherwise. What is not read can be given to others after forward.
   void backward_reads(bool bottoms, bool tops) { reads_bottoms = bottoms, reads_tops = tops; }
-  /// Top 0 may lie in the memory of bottom 0, and their gradients likewise.
-  void in_place() { can_run_in_place = true; }
+  /// Top 0 may lie in the memory of one of the first `bottoms` bottoms, and their gradients likewise.
+  void in_place(std::size_t bottoms = 1) { in_place_bottoms = bottoms; }
+  /// Top 0 can be had again in the backward pass, cheaply, by Layer::recompute; so it need not be kept for it.
+  void recomputes() { can_recompute = true; }
   /// No gradient ever flows into this bottom (labels).
   void no_gradient(std::size_t bottom) { dead_bottoms.push_back(bottom); }
   /// Top 0 is a loss of one element: the net minimises the sum of weight * loss.
   void loss(double weight) { loss_weight = weight; }
+
+  bool can_run_in_place() const { return in_place_bottoms > 0; }
 
   struct Param {
     std::string name;
@@ -83,7 +87,8 @@ class LayerSetup {
   // What was declared; read by the net.
   std::vector<Param> params;
   std::size_t scratch_bytes = 0, state_bytes = 0;
-  bool reads_bottoms = true, reads_tops = true, can_run_in_place = false, has_verdict = false;
+  std::size_t in_place_bottoms = 0;
+  bool reads_bottoms = true, reads_tops = true, can_recompute = false, has_verdict = false;
   std::vector<std::size_t> dead_bottoms;
   std::optional<double> loss_weight;
 
@@ -146,6 +151,9 @@ class Layer {
   virtual void forward(LayerIO& io) = 0;
   /// Fills bottom_diff and param_diff where they are needed. Not called in the test phase.
   virtual void backward(LayerIO& io) = 0;
+  /// Writes top 0 once more as forward did in this step, from the same bottoms and the state that forward left, and
+  /// nothing else. Called between forward and backward of a layer that said recomputes().
+  virtual void recompute(LayerIO& io) { forward(io); }
   /// Throws BadInput that says why forward's verdict, which is not -1, refuses what the bottoms hold. Where the work is
   /// not done on the host, other layers may have run meanwhile.
   virtual void refuse(LayerIO& io, std::int64_t verdict);

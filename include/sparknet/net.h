@@ -35,6 +35,9 @@ struct NetOptions {
   bool fuse = true;
   /// Let blobs whose lives do not overlap share memory.
   bool share_memory = true;
+  /// Let the backward pass compute cheap blobs again that would have to be kept for it: less memory, the same bits, and
+  /// the time of a pass over each.
+  bool recompute = false;
   /// Blobs to be readable at any time, whatever that costs in memory and fusion.
   std::vector<std::string> keep = {};
   /// With the phase, the state by which NetStateRules take layers in.

@@ -227,10 +227,11 @@ class CpuBackend final : public Backend {
   }
 
   void eltwise(
-      DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff, void* y) override {
+      DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff,
+      Activation activation, void* y) override {
     ranges(dtype, count, [&](auto zero, const auto& hot, Index at, Index n) {
       using T = decltype(zero);
-      cpu::eltwise(hot, op, at, n, inputs, x, coeff, out<T>(y));
+      cpu::eltwise(hot, op, at, n, inputs, x, coeff, activation, out<T>(y));
     });
   }
 

@@ -22,7 +22,7 @@ const T* array(const void* const* x, int input, Index at) {
 template <class T>
 void eltwise_block(
     const HotTable<T>& hot, EltwiseOp op, Index at, Index n, int inputs, const void* const* x, const double* coeff,
-    T* y) {
+    Activation activation, T* y) {
   // In a buffer of its own, because y may be any of the inputs.
   T result[kBlock];
   const T* const first = array<T>(x, 0, at);
@@ -39,7 +39,10 @@ void eltwise_block(
       case EltwiseOp::Max: hot.maximum(n, result, next, result); break;
     }
   }
-  std::copy_n(result, n, y + at);
+  if (activation.relu)
+    hot.relu(n, static_cast<T>(activation.negative_slope), result, y + at);
+  else
+    std::copy_n(result, n, y + at);
 }
 
 template <class T>
@@ -62,9 +65,9 @@ void max_backward(Index at, Index n, int inputs, const void* const* x, int input
 template <class T>
 void eltwise(
     const HotTable<T>& hot, EltwiseOp op, Index at, Index n, int inputs, const void* const* x, const double* coeff,
-    T* y) {
+    Activation activation, T* y) {
   for (Index i = 0; i < n; i += kBlock) {
-    eltwise_block(hot, op, at + i, std::min(kBlock, n - i), inputs, x, coeff, y);
+    eltwise_block(hot, op, at + i, std::min(kBlock, n - i), inputs, x, coeff, activation, y);
   }
 }
 
@@ -84,18 +87,19 @@ void eltwise_backward(
   }
 }
 
-#define SPARKNET_ELTWISE(T)                                                                                       \
-  template void eltwise(const HotTable<T>&, EltwiseOp, Index, Index, int, const void* const*, const double*, T*); \
-  template void eltwise_backward(                                                                                 \
-      const HotTable<T>&,                                                                                         \
-      EltwiseOp,                                                                                                  \
-      Index,                                                                                                      \
-      Index,                                                                                                      \
-      int,                                                                                                        \
-      const void* const*,                                                                                         \
-      const double*,                                                                                              \
-      int,                                                                                                        \
-      const T*,                                                                                                   \
+#define SPARKNET_ELTWISE(T)                                                                                     \
+  template void                                                                                                 \
+  eltwise(const HotTable<T>&, EltwiseOp, Index, Index, int, const void* const*, const double*, Activation, T*); \
+  template void eltwise_backward(                                                                               \
+      const HotTable<T>&,                                                                                       \
+      EltwiseOp,                                                                                                \
+      Index,                                                                                                    \
+      Index,                                                                                                    \
+      int,                                                                                                      \
+      const void* const*,                                                                                       \
+      const double*,                                                                                            \
+      int,                                                                                                      \
+      const T*,                                                                                                 \
       T*);
 SPARKNET_ELTWISE(float)
 SPARKNET_ELTWISE(double)

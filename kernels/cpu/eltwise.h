@@ -4,11 +4,11 @@
 
 namespace sparknet::kernels::cpu {
 
-/// Elements [at, at + n) of y = op over `inputs` arrays of T; y is all of the output.
+/// Elements [at, at + n) of y = act(op over `inputs` arrays of T); y is all of the output.
 template <class T>
 void eltwise(
     const HotTable<T>& hot, EltwiseOp op, Index at, Index n, int inputs, const void* const* x, const double* coeff,
-    T* y);
+    Activation activation, T* y);
 
 /// Elements [at, at + n) of the gradient of input number `input`; dy and dx are whole arrays.
 template <class T>

@@ -45,6 +45,10 @@ class ScaledBatchNormPlan final : public ScaledBatchNorm {
     forward_by(x, scale, bias, y, state, [&](Index c) { return channels_.running(c, running); });
   }
 
+  void recompute(const void* x, const void* scale, const void* bias, void* y, const void* state) override {
+    for_channels([&](Index c, int) { write(c, static_cast<const ChannelState*>(state)[c], x, scale, bias, y); });
+  }
+
   void backward(const ScaledBatchNormGradients& args, const void* state, void* scratch) override {
     for_channels([&](Index c, int worker) {
       const Room room = room_of(scratch, worker);
@@ -61,7 +65,7 @@ class ScaledBatchNormPlan final : public ScaledBatchNorm {
       const T mean = static_cast<T>(total.first / n), slope = static_cast<T>(total.second / n);
       channels_.for_rows(c, [&](Index at) {
         T* const dx = static_cast<T*>(args.dx) + at;
-        center(args, at, before, room.h);
+        center(args.x, at, before, room.h);
         hot_.norm_backward(
             {shape_.inner, room.h, T(0), T(1), nullptr, dx},
             mean,
@@ -113,21 +117,24 @@ class ScaledBatchNormPlan final : public ScaledBatchNorm {
   void forward_by(const void* x, const void* scale, const void* bias, void* y, void* state, F&& center_of) {
     for_channels([&](Index c, int) {
       const auto center = center_of(c);
-      static_cast<ChannelState*>(state)[c] = {static_cast<double>(center.shift), center.factor};
-      const T factor = static_cast<T>(center.factor), a = static_cast<const T*>(scale)[c];
-      const T b = bias ? static_cast<const T*>(bias)[c] : T(0);
-      channels_.for_rows(c, [&](Index at) {
-        T* const to = static_cast<T*>(y) + at;
-        hot_.center(shape_.inner, center.shift, factor, static_cast<const T*>(x) + at, to);
-        hot_.affine(shape_.inner, a, b, to, to);
-        if (activation_.relu) hot_.relu(shape_.inner, static_cast<T>(activation_.negative_slope), to, to);
-      });
+      ChannelState& own = static_cast<ChannelState*>(state)[c];
+      own = {static_cast<double>(center.shift), center.factor};
+      write(c, own, x, scale, bias, y);
     });
   }
 
-  void center(const ScaledBatchNormGradients& args, Index at, const ChannelState& by, T* h) const {
-    const T* const x = static_cast<const T*>(args.x) + at;
-    hot_.center(shape_.inner, static_cast<T>(by.shift), static_cast<T>(by.factor), x, h);
+  void write(Index c, const ChannelState& by, const void* x, const void* scale, const void* bias, void* y) const {
+    const T a = static_cast<const T*>(scale)[c], b = bias ? static_cast<const T*>(bias)[c] : T(0);
+    channels_.for_rows(c, [&](Index at) {
+      T* const to = static_cast<T*>(y) + at;
+      center(x, at, by, to);
+      hot_.affine(shape_.inner, a, b, to, to);
+      if (activation_.relu) hot_.relu(shape_.inner, static_cast<T>(activation_.negative_slope), to, to);
+    });
+  }
+
+  void center(const void* x, Index at, const ChannelState& by, T* h) const {
+    hot_.center(shape_.inner, static_cast<T>(by.shift), static_cast<T>(by.factor), static_cast<const T*>(x) + at, h);
   }
 
   /// Leaves h in the room and the gradient of h in `gradient`; the sums are those of dscale and dbias.
@@ -140,7 +147,7 @@ class ScaledBatchNormPlan final : public ScaledBatchNorm {
       hot_.relu_backward(shape_.inner, static_cast<T>(activation_.negative_slope), y, dy, room.masked);
       dy = room.masked;
     }
-    center(args, at, before, room.h);
+    center(args.x, at, before, room.h);
     return hot_.affine_backward(shape_.inner, static_cast<const T*>(args.scale)[c], room.h, dy, gradient);
   }
 

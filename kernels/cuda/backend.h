@@ -47,7 +47,9 @@ class CudaBackend final : public Backend {
   void loss_backward(DType, const LossPass&, double factor, const void* dy, const LossState* state, void* dx) override;
   void accuracy(DType, const AccuracyPass&, Index* verdict) override;
   void arg_max(DType, const ArgMaxShape&, const void* x, void* y) override;
-  void eltwise(DType, EltwiseOp, Index count, int inputs, const void* const* x, const double* coeff, void* y) override;
+  void eltwise(
+      DType, EltwiseOp, Index count, int inputs, const void* const* x, const double* coeff, Activation activation,
+      void* y) override;
   void eltwise_backward(
       DType, EltwiseOp, Index count, int inputs, const void* const* x, const double* coeff, int input, const void* dy,
       void* dx) override;

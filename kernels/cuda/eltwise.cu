@@ -1,4 +1,5 @@
 #include "kernels/cuda/backend.h"
+#include "kernels/cuda/functions.h"
 #include "kernels/cuda/launch.h"
 
 namespace sparknet::kernels::cuda {
@@ -34,30 +35,30 @@ Inputs<T> gather(const Context& context, int inputs, const void* const* x, const
 }
 
 template <class T>
-void sum_of(Context& context, Index count, const Inputs<T>& all, T* y) {
+void sum_of(Context& context, Index count, const Inputs<T>& all, bool relu, T slope, T* y) {
   for_each(context, "element-wise sum", count, [=] __device__(Index i) {
     T result = all.coeff[0] * all.x[0][i];
     for (int k = 1; k < all.count; ++k) result += all.coeff[k] * all.x[k][i];
-    y[i] = result;
+    y[i] = relu ? rectified(result, slope) : result;
   });
 }
 
 template <class T>
-void product_of(Context& context, Index count, const Inputs<T>& all, T* y) {
+void product_of(Context& context, Index count, const Inputs<T>& all, bool relu, T slope, T* y) {
   for_each(context, "element-wise product", count, [=] __device__(Index i) {
     T result = all.x[0][i];
     for (int k = 1; k < all.count; ++k) result *= all.x[k][i];
-    y[i] = result;
+    y[i] = relu ? rectified(result, slope) : result;
   });
 }
 
 template <class T>
-void maximum_of(Context& context, Index count, const Inputs<T>& all, T* y) {
+void maximum_of(Context& context, Index count, const Inputs<T>& all, bool relu, T slope, T* y) {
   for_each(context, "element-wise maximum", count, [=] __device__(Index i) {
     T result = all.x[0][i];
     for (int k = 1; k < all.count; ++k)
       if (beats(all.x[k][i], result)) result = all.x[k][i];
-    y[i] = result;
+    y[i] = relu ? rectified(result, slope) : result;
   });
 }
 
@@ -93,15 +94,18 @@ void maximum_backward_of(Context& context, Index count, const Inputs<T>& all, in
 }  // namespace
 
 void CudaBackend::eltwise(
-    DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff, void* y) {
+    DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff,
+    Activation activation, void* y) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     const Inputs<T> all = gather<T>(context_, inputs, x, op == EltwiseOp::Sum ? coeff : nullptr);
     T* const to = static_cast<T*>(y);
+    const bool relu = activation.relu;
+    const T slope = static_cast<T>(activation.negative_slope);
     switch (op) {
-      case EltwiseOp::Sum: return sum_of(context_, count, all, to);
-      case EltwiseOp::Product: return product_of(context_, count, all, to);
-      case EltwiseOp::Max: return maximum_of(context_, count, all, to);
+      case EltwiseOp::Sum: return sum_of(context_, count, all, relu, slope, to);
+      case EltwiseOp::Product: return product_of(context_, count, all, relu, slope, to);
+      case EltwiseOp::Max: return maximum_of(context_, count, all, relu, slope, to);
     }
   });
 }

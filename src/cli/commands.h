@@ -30,6 +30,7 @@ struct NetArguments {
   std::string stage;
   int threads = 0;
   Device device = {};
+  bool recompute = false;
 };
 
 NetOptions net_options(const NetArguments& arguments, std::vector<std::string> keep = {});
@@ -67,6 +68,7 @@ struct TrainArguments {
   std::string stage;
   int threads = 0;
   Device device = {};
+  bool recompute = false;
 };
 int train(const TrainArguments& arguments);
 

@@ -82,6 +82,10 @@ void add_state(CLI::App* app, int& level, std::string& stage) {
   app->add_option("--stage", stage, "The net's stages, separated by commas")->type_name("NAMES");
 }
 
+void add_recompute(CLI::App* app, bool& recompute) {
+  app->add_flag("--recompute", recompute, "Compute cheap blobs again in the backward pass: less memory, more time");
+}
+
 void add_net(CLI::App* app, NetArguments& net, bool needs_weights, const char* phase) {
   app->add_option("--model", net.model, "The net's prototxt")->required()->type_name("FILE");
   CLI::Option* weights =
@@ -133,6 +137,7 @@ int main(int argc, char** argv) {
   add_state(train_command, train_arguments.level, train_arguments.stage);
   add_threads(train_command, train_arguments.threads);
   add_device(train_command, train_arguments.device);
+  add_recompute(train_command, train_arguments.recompute);
 
   TestArguments test_arguments;
   CLI::App* test_command =
@@ -148,6 +153,7 @@ int main(int argc, char** argv) {
     return time(time_arguments);
   });
   add_net(time_command, time_arguments.net, false, "TRAIN");
+  add_recompute(time_command, time_arguments.net.recompute);
   time_command->add_option("--iterations", time_arguments.iterations, "Passes to measure (50)")
       ->check(at_least(1))
       ->type_name("N");
@@ -157,6 +163,7 @@ int main(int argc, char** argv) {
     return summary(summary_arguments);
   });
   add_net(summary_command, summary_arguments, false, "TEST");
+  add_recompute(summary_command, summary_arguments.recompute);
 
   DrawArguments draw_arguments;
   CLI::App* draw_command =

@@ -45,6 +45,7 @@ NetOptions net_options(const NetArguments& arguments, std::vector<std::string> k
       .phase = arguments.phase,
       .device = arguments.device,
       .threads = arguments.threads,
+      .recompute = arguments.recompute,
       .keep = std::move(keep),
       .level = arguments.level,
       .stages = split(arguments.stage)};

@@ -122,6 +122,7 @@ class Training {
         .device = arguments_.device,
         .threads = arguments_.threads,
         .seed = seed,
+        .recompute = arguments_.recompute,
         .level = state.level,
         .stages = state.stages};
   }

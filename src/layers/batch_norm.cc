@@ -22,6 +22,7 @@ class RunningBatchNorm final : public Layer {
       setup.state(scaled_plan_->state_bytes());
       setup.scratch(scaled_plan_->scratch_bytes());
       setup.backward_reads(true, relu_.has_value());
+      setup.recomputes();
       if (setup.phase() == Phase::Test) setup.in_place();
       return;
     }
@@ -73,6 +74,11 @@ class RunningBatchNorm final : public Layer {
     } else {
       plan_->backward(io.top().raw(), io.state(), dy, dx);
     }
+  }
+
+  void recompute(LayerIO& io) override {
+    scaled_plan_
+        ->recompute(io.bottom().raw(), io.param(kOwnParams).raw(), bias_of(io.params), io.top().raw(), io.state());
   }
 
   bool fuse_scale(const FusedScale& scale, const Shape& bottom, kernels::Backend& backend) override {

@@ -16,6 +16,7 @@ class RunningBias final : public Layer {
     if (learned_) setup.param("bias", bias, options_.filler, options_.lr_mult, options_.decay_mult);
     plan_ = setup.backend().channels(setup.dtype(), channels_of(options_.axis, setup.bottom()[0], bias));
     setup.scratch(plan_->scratch_bytes());
+    setup.recomputes();
     setup.backward_reads(false, false);
     setup.in_place();
   }

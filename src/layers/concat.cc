@@ -18,6 +18,7 @@ class RunningConcat final : public Layer {
     top_row_ = row(setup.top()[0]);
     for (const Shape& bottom : setup.bottom()) bottom_rows_.push_back(row(bottom));
     setup.backward_reads(false, false);
+    setup.recomputes();
   }
 
   void forward(LayerIO& io) override {

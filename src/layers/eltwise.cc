@@ -21,32 +21,52 @@ class RunningEltwise final : public Layer {
   void setup(LayerSetup& setup) override {
     bottoms_.resize(setup.bottom().size());
     if (coeff_.empty()) coeff_.assign(bottoms_.size(), 1);
-    setup.backward_reads(op_ != kernels::EltwiseOp::Sum, false);
+    setup.backward_reads(op_ != kernels::EltwiseOp::Sum, relu_.has_value());
+    if (op_ == kernels::EltwiseOp::Sum || setup.phase() == Phase::Test) setup.in_place(bottoms_.size());
+    setup.recomputes();
   }
 
   void forward(LayerIO& io) override {
-    io.backend().eltwise(io.dtype(), op_, io.top().count(), inputs(), pointers(io), coeff_.data(), io.top().raw());
+    const kernels::Activation activation{relu_.has_value(), relu_ ? relu_->negative_slope : 0};
+    io.backend()
+        .eltwise(io.dtype(), op_, io.top().count(), inputs(), pointers(io), coeff_.data(), activation, io.top().raw());
   }
 
   void backward(LayerIO& io) override {
-    for (int i = 0; i < inputs(); ++i) {
-      const auto input = static_cast<std::size_t>(i);
-      if (!io.needs_bottom_diff(input)) continue;
-      io.backend().eltwise_backward(
-          io.dtype(),
-          op_,
-          io.top_diff().count(),
-          inputs(),
-          pointers(io),
-          coeff_.data(),
-          i,
-          io.top_diff().raw(),
-          io.bottom_diff(input).raw());
+    std::byte* const dy = io.top_diff().raw();
+    if (relu_)
+      io.backend().relu_backward(io.dtype(), io.top_diff().count(), relu_->negative_slope, io.top().raw(), dy, dy);
+    // The one that lies where dy does comes last.
+    std::size_t in_place = bottoms_.size();
+    for (std::size_t i = 0; i < bottoms_.size(); ++i) {
+      if (!io.needs_bottom_diff(i)) continue;
+      if (io.bottom_diff(i).raw() == dy)
+        in_place = i;
+      else
+        backward(io, i);
     }
+    if (in_place < bottoms_.size() && coeff_[in_place] != 1) backward(io, in_place);
+  }
+
+  bool fuse(const FusedReLU& relu) override {
+    relu_ = relu;
+    return true;
   }
 
  private:
   int inputs() const { return static_cast<int>(bottoms_.size()); }
+  void backward(LayerIO& io, std::size_t input) {
+    io.backend().eltwise_backward(
+        io.dtype(),
+        op_,
+        io.top_diff().count(),
+        inputs(),
+        pointers(io),
+        coeff_.data(),
+        static_cast<int>(input),
+        io.top_diff().raw(),
+        io.bottom_diff(input).raw());
+  }
   const void* const* pointers(const LayerIO& io) {
     for (std::size_t i = 0; i < bottoms_.size(); ++i) bottoms_[i] = io.bottom(i).raw();
     return bottoms_.data();
@@ -54,6 +74,7 @@ class RunningEltwise final : public Layer {
 
   kernels::EltwiseOp op_;
   std::vector<double> coeff_;
+  std::optional<FusedReLU> relu_;
   std::vector<const void*> bottoms_;
 };
 

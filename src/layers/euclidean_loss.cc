@@ -22,7 +22,7 @@ class RunningEuclideanLoss final : public Layer {
   void forward(LayerIO& io) override {
     const void* const bottoms[] = {io.bottom(0).raw(), io.bottom(1).raw()};
     const double coeff[] = {1, -1};
-    io.backend().eltwise(io.dtype(), kernels::EltwiseOp::Sum, count(), 2, bottoms, coeff, io.state());
+    io.backend().eltwise(io.dtype(), kernels::EltwiseOp::Sum, count(), 2, bottoms, coeff, {}, io.state());
     run_.forward(io, pass_of(io));
   }
 

@@ -18,6 +18,7 @@ class RunningMap final : public Layer {
   void setup(LayerSetup& setup) override {
     setup.backward_reads(operand_ == MapOperand::X, operand_ == MapOperand::Y);
     if (operand_ != MapOperand::X) setup.in_place();
+    setup.recomputes();
   }
 
   void forward(LayerIO& io) override {

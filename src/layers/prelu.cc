@@ -16,6 +16,7 @@ class RunningPReLU final : public Layer {
     setup.param("slope", slope, options_.filler, options_.lr_mult, options_.decay_mult);
     plan_ = setup.backend().channels(setup.dtype(), channels_of(1, in, slope));
     setup.scratch(plan_->scratch_bytes());
+    setup.recomputes();
     setup.backward_reads(true, false);
     if (setup.phase() == Phase::Test) setup.in_place();
   }

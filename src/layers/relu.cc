@@ -12,6 +12,7 @@ class RunningReLU final : public Layer {
   void setup(LayerSetup& setup) override {
     setup.backward_reads(!top_tells_sign(), top_tells_sign());
     if (top_tells_sign()) setup.in_place();
+    setup.recomputes();
   }
 
   void forward(LayerIO& io) override {

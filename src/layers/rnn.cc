@@ -55,7 +55,8 @@ class RunningRNN final : public RunningRecurrent {
       of_step_->forward(gated_h(io, t), io.param(w_hidden()).raw(), nullptr, scratch + step_sums_at_, scratch);
       const void* const sums[] = {h(io, t), scratch + step_sums_at_, scratch + static_sums_at_};
       constexpr double ones[] = {1, 1, 1};
-      backend.eltwise(io.dtype(), kernels::EltwiseOp::Sum, state_step(), has_static() ? 3 : 2, sums, ones, h(io, t));
+      backend
+          .eltwise(io.dtype(), kernels::EltwiseOp::Sum, state_step(), has_static() ? 3 : 2, sums, ones, {}, h(io, t));
       backend.map(io.dtype(), tanh_map, state_step(), h(io, t), h(io, t));
       before = h(io, t);
     }

@@ -18,6 +18,7 @@ class RunningScale final : public Layer {
       setup.param("bias", scale, options_.bias_filler, options_.lr_mult.bias, options_.decay_mult.bias);
     plan_ = setup.backend().channels(setup.dtype(), channels_of(options_.axis, setup.bottom()[0], scale));
     setup.scratch(plan_->scratch_bytes());
+    setup.recomputes();
     setup.backward_reads(true, false);
     if (setup.phase() == Phase::Test) setup.in_place();
   }

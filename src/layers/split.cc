@@ -30,6 +30,7 @@ class RunningSplit final : public Layer {
         static_cast<int>(tops_.size()),
         tops_.data(),
         ones_.data(),
+        {},
         io.bottom_diff().raw());
   }
 

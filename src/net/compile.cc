@@ -208,7 +208,8 @@ void Net::Plan::set_up_layers() {
     node.state_bytes = setup.state_bytes;
     node.reads_bottoms = setup.reads_bottoms;
     node.reads_tops = setup.reads_tops;
-    node.can_run_in_place = setup.can_run_in_place;
+    node.can_recompute = setup.can_recompute;
+    node.in_place_bottoms = setup.in_place_bottoms;
     if (setup.has_verdict) node.verdict = verdict_count++;
     if (setup.loss_weight && blobs[node.tops.at(0)].shape.count() != 1)
       throw error(i, fmt::format("a loss has one element, not the shape {}", to_string(blobs[node.tops[0]].shape)));
@@ -337,91 +338,26 @@ void Net::Plan::find_gradients() {
 }
 
 void Net::Plan::run_in_place() {
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    Node& node = nodes[i];
-    if (!node.can_run_in_place || node.tops.size() != 1 || node.bottoms.empty()) continue;
-    Blob& bottom = blobs[node.bottoms[0]];
-    const Node& producer = nodes[blobs[bottom.root].producer];
-    if (!producer.layer || bottom.consumers.size() != 1 || bottom.kept) continue;
+  const auto can_lose = [&](const Blob& blob) {
+    const Node& producer = nodes[blobs[blob.root].producer];
+    if (!producer.layer || blob.consumers.size() != 1 || blob.kept) return false;
     // The memory has had one writer since `producer`, or an in-place layer between them that must not lose it either.
-    const Node& writer = nodes[bottom.producer];
-    if (producer.runs_backward && producer.reads_tops) continue;
-    if (writer.runs_backward && writer.reads_tops) continue;
-    if (node.runs_backward && node.reads_bottoms) continue;
-    node.in_place = true;
-    // Its top, and those of the layers that were fused into it.
-    for (Blob& blob : blobs)
-      if (blob.root == node.tops[0]) blob.root = bottom.root;
-    bottom.overwritten_by = i;
-  }
-}
-
-void Net::Plan::lay_out_memory() {
-  const int n = static_cast<int>(nodes.size());
-  const auto backward_step = [n](std::size_t node) { return 2 * n - 1 - static_cast<int>(node); };
-  const auto bytes = [&](const Blob& blob) {
-    return static_cast<std::size_t>(blob.shape.count()) * size_of(options.dtype);
+    const Node& writer = nodes[blob.producer];
+    return !(producer.runs_backward && producer.reads_tops) && !(writer.runs_backward && writer.reads_tops);
   };
-  const auto add_piece = [&](std::size_t size, int first, int last) {
-    if (!options.share_memory) last = Lifetime::forever;
-    memory.blobs_unshared += size;
-    pieces.push_back({size, first, last});
-    return pieces.size() - 1;
-  };
-
-  for (std::size_t root = 0; root < blobs.size(); ++root) {
-    if (blobs[root].root != root) continue;
-    const bool is_input = !nodes[blobs[root].producer].layer;
-    int first = is_input ? -1 : static_cast<int>(blobs[root].producer);
-    int last = is_input ? Lifetime::forever : first;
-    int diff_first = Lifetime::forever, diff_last = -1;
-    for (const Blob& blob : blobs) {
-      if (blob.root != root) continue;
-      const Node& producer = nodes[blob.producer];
-      if (blob.kept || (blob.consumers.empty() && blob.overwritten_by == none)) last = Lifetime::forever;
-      if (producer.runs_backward && producer.reads_tops) last = std::max(last, backward_step(blob.producer));
-      for (const std::size_t c : blob.consumers) {
-        last = std::max(last, static_cast<int>(c));
-        if (nodes[c].runs_backward && nodes[c].reads_bottoms) last = std::max(last, backward_step(c));
-      }
-      if (!blob.needs_diff) continue;
-      diff_last = std::max(diff_last, blob.kept ? Lifetime::forever : backward_step(blob.producer));
-      diff_first = std::min(diff_first, backward_step(blob.producer));
-      for (const std::size_t c : blob.consumers)
-        if (nodes[c].runs_backward) diff_first = std::min(diff_first, backward_step(c));
-    }
-    blobs[root].data_piece = add_piece(bytes(blobs[root]), first, last);
-    // What a fused top's consumers fill is read by the layer that does its work: the root's producer.
-    if (diff_last >= 0)
-      blobs[root].diff_piece =
-          add_piece(bytes(blobs[root]), diff_first, std::max(diff_last, backward_step(blobs[root].producer)));
-  }
-
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     Node& node = nodes[i];
-    memory.scratch = std::max(memory.scratch, node.scratch_bytes);
-    if (node.state_bytes)
-      node.state_piece =
-          add_piece(node.state_bytes, static_cast<int>(i), node.runs_backward ? backward_step(i) : static_cast<int>(i));
-  }
-
-  // Gradients of a blob with several readers are summed in the order of the backward pass: the first is written in
-  // place, each later one beside it and then added.
-  std::vector<bool> filled(blobs.size(), false);
-  for (std::size_t i = nodes.size(); i-- > 0;) {
-    Node& node = nodes[i];
-    node.sum_pieces.assign(node.bottoms.size(), none);
-    if (!node.runs_backward) continue;
-    for (std::size_t b = 0; b < node.bottoms.size(); ++b) {
-      const Blob& bottom = blobs[node.bottoms[b]];
-      if (!bottom.needs_diff || node.dead_bottoms[b]) continue;
-      if (filled[node.bottoms[b]]) node.sum_pieces[b] = add_piece(bytes(bottom), backward_step(i), backward_step(i));
-      filled[node.bottoms[b]] = true;
+    if (node.tops.size() != 1 || (node.runs_backward && node.reads_bottoms)) continue;
+    for (std::size_t b = 0; b < std::min(node.in_place_bottoms, node.bottoms.size()) && !node.in_place; ++b) {
+      Blob& bottom = blobs[node.bottoms[b]];
+      if (!can_lose(bottom)) continue;
+      node.in_place = true;
+      // Its top, and those of the layers that were fused into it.
+      for (Blob& blob : blobs)
+        if (blob.root == node.tops[0]) blob.root = bottom.root;
+      bottom.overwritten_by = i;
     }
   }
-  memory.blobs = plan_memory(pieces);
-  memory.params = static_cast<std::size_t>(arena_count) * size_of(options.dtype);
-  memory.gradients = options.phase == Phase::Train ? memory.params : 0;
 }
 
 void Net::Plan::bind_params(const Plan* owner) {
@@ -491,7 +427,9 @@ void Net::Plan::bind_blobs() {
   const auto tensor_at = [&](std::size_t piece, const Shape& shape) {
     return Tensor::share(memory_block, at(piece), shape, options.dtype, options.device);
   };
-  for (Blob& blob : blobs) {
+  // A root comes before the others in its memory, and may have no gradient where they have: so last.
+  for (std::size_t b = blobs.size(); b-- > 0;) {
+    Blob& blob = blobs[b];
     blob.data_piece = blobs[blob.root].data_piece;
     blob.diff_piece = blob.needs_diff ? blobs[blob.root].diff_piece : none;
     blob.data = tensor_at(blob.data_piece, blob.shape);
@@ -543,6 +481,12 @@ void Net::Plan::bind_blobs() {
       for (const std::size_t number : node.params)
         if (!begun_before[number] && gradient_tensors[number].defined())
           node.zero_params.push_back(gradient_tensors[number]);
+    const auto elsewhere = [&](std::size_t b, Tensor& tensor) {
+      const std::size_t piece = blobs[blobs[b].root].again_piece;
+      if (piece != none) node.backward_tensors.emplace_back(&tensor, tensor_at(piece, blobs[b].shape));
+    };
+    for (std::size_t b = 0; b < node.bottoms.size(); ++b) elsewhere(node.bottoms[b], io.bottoms[b]);
+    for (std::size_t t = 0; t < node.tops.size(); ++t) elsewhere(node.tops[t], io.tops[t]);
     io.scratch_memory = static_cast<std::byte*>(scratch_block.get());
     io.state_memory = node.state_piece == none ? nullptr : at(node.state_piece);
     if (node.verdict != none) io.verdict_memory = static_cast<Report*>(report_block.get())->verdicts() + node.verdict;

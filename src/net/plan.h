@@ -34,7 +34,8 @@ struct Net::Plan {
     std::size_t overwritten_by = none;
     bool kept = false;
     bool learns = false, reaches_loss = false, needs_diff = false;
-    std::size_t data_piece = none, diff_piece = none;
+    // Of a blob that is computed again: where it lies in the backward pass.
+    std::size_t data_piece = none, again_piece = none, diff_piece = none;
     Tensor data = {}, diff = {};
   };
 
@@ -56,7 +57,8 @@ struct Net::Plan {
     std::vector<Shape> param_shapes = {};
     // From LayerSetup.
     std::size_t scratch_bytes = 0, state_bytes = 0;
-    bool reads_bottoms = true, reads_tops = true, can_run_in_place = false;
+    std::size_t in_place_bottoms = 0;
+    bool reads_bottoms = true, reads_tops = true, can_recompute = false;
     std::size_t verdict = none;  // in the report
     std::vector<bool> dead_bottoms = {};
     std::vector<double> loss_weights = {};  // one for each top, or none
@@ -73,6 +75,9 @@ struct Net::Plan {
     // Another layer has begun a gradient that is this one's too: it adds to all of its own, which are first set to 0.
     bool adds_to_params = false;
     std::vector<Tensor> zero_params = {};
+    // Layers whose tops are computed again before this one runs backward, and what of `io` is elsewhere meanwhile.
+    std::vector<std::size_t> recomputes = {};
+    std::vector<std::pair<Tensor*, Tensor>> backward_tensors = {};
 
     bool fused() const { return fused_into != none; }
   };
@@ -87,6 +92,14 @@ struct Net::Plan {
    private:
     std::vector<Tensor> tops_;
     std::vector<std::unique_ptr<kernels::Upload>> uploads_;  // none where the tops are on the host
+  };
+
+  /// When the values in a root's memory are needed: from step `first` to `last` of the forward pass, and from the first
+  /// to the last step of the backward pass that reads them, if one does.
+  struct Life {
+    int first = 0, last = 0, back_first = Lifetime::forever, back_last = -1;
+    bool recomputed = false;
+    bool pinned = false;  // another one is computed again from it
   };
 
   /// The feed of a layer that has its own.
@@ -104,6 +117,8 @@ struct Net::Plan {
   /// How many forward passes may be on their way whose results the host has not seen.
   static constexpr int kReportsAhead = 2;
 
+  int backward_step(std::size_t node) const { return 2 * static_cast<int>(nodes.size()) - 1 - static_cast<int>(node); }
+
   // compile.cc, in this order
   void connect();
   void open_feeds();
@@ -112,13 +127,19 @@ struct Net::Plan {
   void declare_params(std::size_t node, const std::vector<LayerSetup::Param>& declared);
   void find_gradients();
   void run_in_place();
+  // lay_out_memory.cc
+  std::vector<Life> lives() const;
+  void choose_recomputed(std::vector<Life>& lives);
   void lay_out_memory();
+  // compile.cc again
   void bind_params(const Plan* owner);
   void bind_blobs();
 
   /// A forward pass in parts: the next batch, all layers, and what came of it.
   void take_inputs();
   void run_forward();
+  class BackwardTensors;
+  void run_backward(Node& node);
   void tell_observer(const Node& node, bool backward);
   /// Lets what came of the pass begin its way to the host; at most kReportsAhead are on their way.
   void start_report();

@@ -41,6 +41,8 @@ std::string Net::Plan::summary() const {
     row.inputs = fmt::format("{}", fmt::join(node.param.inputs(), ", "));
     if (node.fused()) row.note = fmt::format("fused into {}", nodes[node.fused_into].param.name());
     if (node.in_place) row.note = "in place";
+    if (!node.tops.empty() && !node.fused() && blobs[blobs[node.tops[0]].root].again_piece != none)
+      row.note += row.note.empty() ? "recomputed" : ", recomputed";
     rows.push_back(std::move(row));
   }
   std::size_t name = 0, type = 0, shape = 0, params_width = 6, inputs_width = 0;

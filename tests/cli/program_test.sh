@@ -167,6 +167,14 @@ is 0 "loss = " test --model net.prototxt --weights whole.caffemodel --iterations
 [[ $(wc -l <out.txt) == 2 && $(head -n 1 out.txt) == "accuracy = 1" ]] || fail "test says $(cat out.txt)"
 is 0 "InnerProductLayer" summary --model net.prototxt --stage rectified
 grep -q ReLULayer out.txt || fail "--stage takes no layer in"
+cat >absolute.prototxt <<'END'
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "sum" type: "InnerProduct" bottom: "x" top: "sum" inner_product_param { num_output: 3 } }
+layer { name: "absolute" type: "AbsVal" bottom: "sum" top: "absolute" }
+layer { name: "scores" type: "InnerProduct" bottom: "absolute" top: "scores" inner_product_param { num_output: 3 } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "scores" bottom: "x" top: "loss" }
+END
+is 0 "<- sum        recomputed" summary --model absolute.prototxt --phase train --recompute
 is 0 'digraph "small"' draw --model net.prototxt
 is 0 "" draw --model net.prototxt net.dot
 [[ ! -s out.txt ]] || fail "draw prints what it writes"

@@ -54,6 +54,11 @@ TEST_CASE("EltwiseLayer: gradients") {
     check_gradients_of(eltwise_of_three({.operation = operation}), {Shape{3, 5}, Shape{3, 5}, Shape{3, 5}});
   }
   check_gradients_of(eltwise({.coeff = {0.5, -2}}), {Shape{2, 3, 4}, Shape{2, 3, 4}});
+  for (const double slope : {0.0, 0.25}) {
+    check_gradients_of(eltwise({.coeff = {-1, 2}}), {Shape{2, 3, 4}, Shape{2, 3, 4}}, {.fuse = FusedReLU{slope}});
+    check_gradients_of(eltwise({.operation = Eltwise::Prod}), {Shape{9}, Shape{9}}, {.fuse = FusedReLU{slope}});
+    check_gradients_of(eltwise({.operation = Eltwise::Max}), {Shape{9}, Shape{9}}, {.fuse = FusedReLU{slope}});
+  }
   // 0 is a factor like any other.
   check_gradients_of(eltwise_of_three({.operation = Eltwise::Prod}), {a, b, c});
 }
