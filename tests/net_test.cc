@@ -213,6 +213,36 @@ TEST_CASE("blobs are computed again instead of kept where that is a pass over th
   CHECK(asked.blob("a_relu").shape() == Shape{4, 8, 16, 16});
 }
 
+TEST_CASE("a blob that another is computed again from is kept") {
+  // "sum" lies where "a" does, which comes before "b"; it is wanted again first.
+  const ConvolutionOptions wide{.kernel = 3, .num_output = 8, .pad = 1};
+  const NetParam param(
+      "pinned",
+      RDDLayer{"data", {4, 8, 16, 16}},
+      RDDLayer{"label", {4}},
+      ConvolutionLayer{"conv_a", {"data"}, wide},
+      BatchNormLayer{"norm_a", {"conv_a"}},
+      ScaleLayer{"a", {"norm_a"}},
+      ConvolutionLayer{"conv_b", {"data"}, wide},
+      BatchNormLayer{"norm_b", {"conv_b"}},
+      ScaleLayer{"scale_b", {"norm_b"}},
+      ReLULayer{"b", {"scale_b"}},
+      EltwiseLayer{"sum", {"a", "b"}},
+      ConvolutionLayer{"side", {"b"}, wide},
+      ConvolutionLayer{"conv_c", {"sum"}, wide},
+      EltwiseLayer{"both", {"side", "conv_c"}},
+      InnerProductLayer{"ip", {"both"}, {.num_output = 5}},
+      SoftmaxWithLoss{"loss", {"ip", "label"}});
+  Net kept(param), recomputed(param, {.recompute = true});
+  CHECK(recomputed.summary().find("<- a, b          in place, recomputed") != std::string::npos);
+  for (Net* net : {&kept, &recomputed}) {
+    net->set_data(random_examples(12, {8, 16, 16}, 3));
+    net->forward();
+    net->backward();
+  }
+  CHECK(recomputed.gradient_arena() == kept.gradient_arena());
+}
+
 TEST_CASE(
     "a batch normalisation takes over the scale and the ReLU behind it, where nobody asks for what lies between") {
   const NetParam param = normalised_net(4);
