@@ -76,8 +76,6 @@ class LayerSetup {
   /// Top 0 is a loss of one element: the net minimises the sum of weight * loss.
   void loss(double weight) { loss_weight = weight; }
 
-  bool can_run_in_place() const { return in_place_bottoms > 0; }
-
   struct Param {
     std::string name;
     Shape shape;

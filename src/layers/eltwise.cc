@@ -43,9 +43,9 @@ class RunningEltwise final : public Layer {
       if (io.bottom_diff(i).raw() == dy)
         in_place = i;
       else
-        backward(io, i);
+        input_backward(io, i);
     }
-    if (in_place < bottoms_.size() && coeff_[in_place] != 1) backward(io, in_place);
+    if (in_place < bottoms_.size() && coeff_[in_place] != 1) input_backward(io, in_place);
   }
 
   bool fuse(const FusedReLU& relu) override {
@@ -55,7 +55,7 @@ class RunningEltwise final : public Layer {
 
  private:
   int inputs() const { return static_cast<int>(bottoms_.size()); }
-  void backward(LayerIO& io, std::size_t input) {
+  void input_backward(LayerIO& io, std::size_t input) {
     io.backend().eltwise_backward(
         io.dtype(),
         op_,

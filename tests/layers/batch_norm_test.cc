@@ -196,10 +196,10 @@ TEST_CASE("BatchNormLayer: what backward reads") {
   const SoloLayer batch(batch_norm(), {{2, 3}}, {}), running(batch_norm({.use_global_stats = true}), {{2, 3}}, {});
   CHECK_FALSE(batch.setup().reads_bottoms);
   CHECK(batch.setup().reads_tops);
-  CHECK(batch.setup().can_run_in_place());
+  CHECK(batch.setup().in_place_bottoms == 1);
   CHECK_FALSE(running.setup().reads_bottoms);
   CHECK_FALSE(running.setup().reads_tops);
-  CHECK(running.setup().can_run_in_place());
+  CHECK(running.setup().in_place_bottoms == 1);
 }
 
 TEST_CASE("BatchNormLayer: in a net, with the scale that follows it") {

@@ -81,7 +81,7 @@ TEST_CASE("BiasLayer: gradients") {
 
 TEST_CASE("BiasLayer: needs neither input nor output again") {
   const SoloLayer solo(bias(), {{2, 3}}, {});
-  CHECK(solo.setup().can_run_in_place());
+  CHECK(solo.setup().in_place_bottoms == 1);
   CHECK_FALSE(solo.setup().reads_bottoms);
   CHECK_FALSE(solo.setup().reads_tops);
 }

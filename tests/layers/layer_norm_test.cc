@@ -94,10 +94,10 @@ TEST_CASE("LayerNormLayer: what backward reads") {
   const SoloLayer affine(layer_norm(), {{2, 3}}, {}), plain(layer_norm({.affine = false}), {{2, 3}}, {});
   CHECK(affine.setup().reads_bottoms);
   CHECK_FALSE(affine.setup().reads_tops);
-  CHECK_FALSE(affine.setup().can_run_in_place());
+  CHECK(affine.setup().in_place_bottoms == 0);
   CHECK_FALSE(plain.setup().reads_bottoms);
   CHECK(plain.setup().reads_tops);
-  CHECK(plain.setup().can_run_in_place());
+  CHECK(plain.setup().in_place_bottoms == 1);
 }
 
 TEST_CASE("LayerNormLayer: messages") {

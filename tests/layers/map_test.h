@@ -110,7 +110,7 @@ inline void check_map_gradients(const LayerParam& layer, const GradientCheckOpti
 inline std::string reads(const LayerParam& layer) {
   const SoloLayer solo(layer, {{2, 3}}, {});
   const LayerSetup& setup = solo.setup();
-  CHECK(setup.can_run_in_place() == !setup.reads_bottoms);
+  CHECK(setup.in_place_bottoms == (setup.reads_bottoms ? 0 : 1));
   CHECK_FALSE((setup.reads_bottoms && setup.reads_tops));
   return setup.reads_bottoms ? "bottom" : setup.reads_tops ? "top" : "nothing";
 }

@@ -32,7 +32,7 @@ inline bool runs_in_place(const LayerParam& layer, const std::vector<Shape>& bot
   const SoloLayer solo(layer, bottoms, {});
   CHECK_FALSE(solo.setup().reads_bottoms);
   CHECK_FALSE(solo.setup().reads_tops);
-  return solo.setup().can_run_in_place();
+  return solo.setup().in_place_bottoms == 1;
 }
 
 /// A layer for an input [4, 12] called "x", between two that learn.

@@ -43,12 +43,12 @@ TEST_CASE("ReLULayer: says what it can") {
     REQUIRE(as_relu);
     CHECK(as_relu->negative_slope == slope);
     const SoloLayer solo(relu(slope), {{2, 3}}, {});
-    CHECK(solo.setup().can_run_in_place());
+    CHECK(solo.setup().in_place_bottoms == 1);
     CHECK_FALSE(solo.setup().reads_bottoms);
   }
   CHECK_FALSE(relu(-0.25).make()->as_relu());
   const SoloLayer solo(relu(-0.25), {{2, 3}}, {});
-  CHECK_FALSE(solo.setup().can_run_in_place());
+  CHECK(solo.setup().in_place_bottoms == 0);
   CHECK_FALSE(solo.setup().reads_tops);
 }
 

@@ -132,6 +132,11 @@ class Mistakes(unittest.TestCase):
         net = sparknet.Net(small_net())
         self.refused(sparknet.NetError, r"\[3, 3\]", net.set_input, "data", np.zeros((3, 3), "f4"))
 
+    def test_option_of_another_type(self):
+        wrong = r'recompute: it is "yes"; true or false is wanted'
+        self.refused(sparknet.DataError, wrong, sparknet.Net, small_net(), "train", recompute="yes")
+        sparknet.Net(small_net(), "train", recompute=True)
+
     def test_column_of_another_shape(self):
         solver = sparknet.Solver(small_solver(), small_net())
         x, label = line_data()
