@@ -46,6 +46,8 @@ class Case:
 CASES = {
     "lenet": Case("lenet", 64, 20, 20),
     "lenet-inference": Case("lenet", 1, 20, 200, infer=True),
+    "caffenet-inference": Case("caffenet", 1, 2, 10, infer=True),
+    "resnet50-inference": Case("resnet50", 1, 2, 10, infer=True),
     "cifar10_quick": Case("cifar10_quick", 100, 20, 5),
     "caffenet": Case("caffenet", 16, 8, 2, warm_up=1),
     "alexnet": Case("alexnet", 16, 8, 2, warm_up=1),
@@ -161,7 +163,7 @@ def compare(case: Case, threads: int, python: Path, digits: Path | None, args: a
         command += ["--net", case.net, "--batch", str(case.batch)]
     for given, flag in ((case.infer, "--infer"), (args.compile, "--compile")):
         worker += [flag] if given else []
-    command += ["--infer"] if case.infer else []
+    command += ["--infer", "--freeze"] if case.infer else []
     ours = Contender("sparknet", command, dict(os.environ), case.warm_up)
     theirs = {
         layout: Contender(

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -31,7 +32,7 @@ struct Arguments {
   std::string net;
   int batch = 0, threads = 0;
   Device device = Device::cpu();
-  bool strict = false, infer = false, recompute = false;
+  bool strict = false, infer = false, freeze = false, recompute = false;
 };
 
 struct Model {
@@ -129,8 +130,21 @@ void say_ready(Net& net, const Work& work) {
   std::fflush(stdout);
 }
 
+/// Lets batch normalisations scale by 1, which have seen no batch.
+void set_variances(Net& net) {
+  WeightCollection weights = net.weights();
+  for (std::size_t i = 0; i < net.params().size(); ++i) {
+    const std::string& name = net.params()[i].name;
+    if (name == "variance" || name == "factor") std::ranges::fill(weights.tensor(i).span<float>(), 1.0f);
+  }
+  net.set_weights(weights);
+}
+
 void infer(const Model& model, const Arguments& a) {
-  Net net(model.net(a.batch), {.phase = Phase::Test, .device = a.device, .tf32 = !a.strict, .threads = a.threads});
+  Net net(
+      model.net(a.batch),
+      {.phase = Phase::Test, .device = a.device, .tf32 = !a.strict, .threads = a.threads, .freeze = a.freeze});
+  set_variances(net);
   set_inputs(net, model.classes);
   say_ready(net, work_of(net.param(), net.param_arena(), false));
   serve([&](int count) {
@@ -162,6 +176,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", a.batch, "Examples in a batch")->required()->check(cli::at_least(1, 6));
   cli::add_device(&app, a.device);
   app.add_flag("--infer", a.infer, "Forward passes of the test phase instead");
+  app.add_flag("--freeze", a.freeze, "With --infer: let the net prepare its weights");
   app.add_flag("--recompute", a.recompute, "Compute cheap blobs again in the backward pass");
   app.add_flag("--strict", a.strict, "Keep a GPU from rounding factors to TF32");
   app.add_option("--threads", a.threads, "Threads that compute (all cores)")->check(cli::at_least(0, 6));

@@ -131,6 +131,17 @@ class Linear {
   virtual void backward(const BackwardArgs& args, void* scratch) = 0;
 };
 
+/// The forward pass of a convolution whose weights stay the same: they are brought once into the form that it reads.
+class PreparedLinear {
+ public:
+  virtual ~PreparedLinear() = default;
+  virtual std::size_t scratch_bytes() const = 0;
+  virtual std::size_t prepared_bytes() const = 0;
+  virtual void prepare(const void* weights, void* prepared, void* scratch) = 0;
+  /// `bias` may be null.
+  virtual void forward(const void* x, const void* prepared, const void* bias, void* y, void* scratch) = 0;
+};
+
 struct InnerProductShape {
   Index batch, inputs, num_output;
   /// The weights are [inputs, num_output].
@@ -608,6 +619,10 @@ class Backend {
   virtual void release(void* memory) noexcept = 0;
 
   virtual std::unique_ptr<Linear> convolution(DType, const ConvolutionShape&, Activation) = 0;
+  /// Null where nothing would be gained by preparing weights.
+  virtual std::unique_ptr<PreparedLinear> prepared_convolution(DType, const ConvolutionShape&, Activation) {
+    return nullptr;
+  }
   virtual std::unique_ptr<Linear> convolution_nd(DType, const ConvolutionNdShape&, Activation) = 0;
   /// The gradient of a convolution with respect to its input as a layer of its own: x is shaped as the output of the
   /// convolution, y as its input, and the weights as its weights; there is a bias for each of its channels.

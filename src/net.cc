@@ -50,7 +50,11 @@ const std::vector<ParamInfo>& Net::params() const {
   return *plan_->layout;
 }
 Tensor Net::param_arena() const {
+  plan_->is_prepared = false;  // the caller may write to them
   return plan_->params;
+}
+Dim Net::param_arena_count() const {
+  return plan_->arena_count;
 }
 Tensor Net::gradient_arena() const {
   return plan_->gradients;
@@ -78,6 +82,9 @@ const Net::Memory& Net::memory() const {
 }
 kernels::Backend& Net::backend() {
   return *plan_->backend;
+}
+void Net::weights_changed() {
+  plan_->is_prepared = false;
 }
 void Net::set_observer(Observer observer) {
   plan_->observer = std::move(observer);
@@ -168,7 +175,15 @@ void Net::Plan::take_inputs() {
   for (OwnFeed& own : own_feeds) own.inlet.take(*own.feed, veto());
 }
 
+void Net::Plan::prepare_layers() {
+  if (is_prepared) return;
+  for (Node& node : nodes)
+    if (node.prepared_bytes > 0) node.layer->prepare(node.io);
+  is_prepared = true;
+}
+
 void Net::Plan::run_forward() {
+  prepare_layers();
   const bool on_host = backend->on_host();
   auto* const report = static_cast<Report*>(report_block.get());
   if (options.phase == Phase::Train) ++passes;
@@ -361,6 +376,7 @@ void Net::set_weights(const WeightCollection& weights) {
         ours.size(),
         weights.layout()[ours.size()].full_name()));
   for (std::size_t i = 0; i < ours.size(); ++i) plan_->copy_in(weights.tensor(i), plan_->param_tensors[i]);
+  weights_changed();
 }
 
 void Net::Plan::require_inputs() const {

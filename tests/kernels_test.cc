@@ -91,6 +91,24 @@ std::unique_ptr<Linear> make_plan(Backend& backend, DType dtype, const InnerProd
   return backend.inner_product(dtype, s, activation);
 }
 
+/// Checks the forward pass with prepared weights, where there is one.
+template <class T>
+void check_prepared(
+    Backend& backend, const ConvolutionShape& shape, Activation activation, const Array<T>& x, const Array<T>& w,
+    const T* bias, const std::vector<double>& expected, double terms) {
+  const auto plan = backend.prepared_convolution(kType<T>, shape, activation);
+  if (!plan) return;
+  Scratch prepared(plan->prepared_bytes()), scratch(plan->scratch_bytes());
+  plan->prepare(w.data(), prepared.get(), scratch.get());
+  Array<T> y(expected.size(), T(7));
+  for (int pass = 0; pass < 2; ++pass) {
+    plan->forward(x.data(), prepared.get(), bias, y.data(), scratch.get());
+    CHECK(difference(y, expected) < tolerance<T>(terms));
+  }
+}
+template <class... Args>
+void check_prepared(Backend&, const InnerProductShape&, Args&&...) {}
+
 double activate(double value, Activation activation) {
   return activation.relu && value < 0 ? value * activation.negative_slope : value;
 }
@@ -116,6 +134,7 @@ void check_linear(Backend& backend, const Shape& shape, unsigned seed) {
   });
   for (double& value : expected) value = activate(value, activation);
   CHECK(difference(y, expected) < tolerance<T>(terms));
+  check_prepared(backend, shape, activation, x, w, has_bias ? b.data() : nullptr, expected, terms);
 
   const auto dy = random_array<T>(n.y, seed + 3);
   Array<T> masked = dy;

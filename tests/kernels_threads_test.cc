@@ -86,7 +86,23 @@ const std::vector<ConvolutionShape> kConvolutions = {
     {3, 20, 12, 12, 50, 5, 5},                       //
     {2, 10, 9, 6, 34, 5, 5, 1, 1, 4, 3, 1, 1, 2},    //
     {2, 150, 8, 8, 150, 3, 3, 1, 1, 1, 1},           //
+    {1, 90, 7, 7, 150, 3, 3, 1, 1, 1, 1},            // few positions, which all threads share
+    {1, 90, 14, 14, 150, 1, 1},                      //
 };
+
+/// Forward with prepared weights, where there is such a plan.
+template <class T, class Out>
+void run_prepared(Backend& backend, const ConvolutionShape& s, Out&& out) {
+  const auto plan = backend.prepared_convolution(dtype_of<T>, s, {true, 0.5});
+  if (!plan) return;
+  const auto x = random_array<T>(to_size(x_count(s)), 1), w = random_array<T>(to_size(weight_count(s)), 2);
+  const auto b = random_array<T>(to_size(s.num_output), 3);
+  Scratch prepared(plan->prepared_bytes()), scratch(plan->scratch_bytes());
+  plan->prepare(w.data(), prepared.get(), scratch.get());
+  Array<T> y(to_size(y_count(s)));
+  plan->forward(x.data(), prepared.get(), b.data(), y.data(), scratch.get());
+  out(y);
+}
 
 TEST_SUITE("threads") {
   TEST_CASE("threads change no bit of convolutions and deconvolutions") {
@@ -98,6 +114,7 @@ TEST_SUITE("threads") {
               using T = decltype(zero);
               const auto plan = backend.convolution(dtype_of<T>, s, {true, 0.5});
               run<T>(*plan, x_count(s), weight_count(s), s.num_output, y_count(s), out);
+              run_prepared<T>(backend, s, out);
               const auto turned = backend.deconvolution(dtype_of<T>, s, {});
               run<T>(*turned, y_count(s), weight_count(s), s.channels, x_count(s), out);
             },

@@ -2,6 +2,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -42,18 +43,30 @@ struct FusedScale {
   bool has_bias = false;
 };
 
+/// A y = scale[c] * x + shift[c] (axis 1) whose numbers the parameters of a layer tell, and which a layer before it can
+/// take into its weights where those stay the same.
+struct FusedAffine {
+  /// How many parameters the layer has.
+  std::size_t params = 0;
+  /// Fills in scale and shift, one of each for a channel, from those parameters, which are on the host.
+  std::function<void(std::span<const Tensor> params, std::span<double> scale, std::span<double> shift)> read;
+};
+
 /// What a layer tells the net while the net is planned, once. Shapes are known and were checked by `infer`.
 class LayerSetup {
  public:
   LayerSetup(
-      std::span<const Shape> bottom, std::span<const Shape> top, DType dtype, Phase phase, kernels::Backend& backend)
-      : bottom_(bottom), top_(top), dtype_(dtype), phase_(phase), backend_(backend) {}
+      std::span<const Shape> bottom, std::span<const Shape> top, DType dtype, Phase phase, kernels::Backend& backend,
+      bool frozen = false)
+      : bottom_(bottom), top_(top), dtype_(dtype), phase_(phase), frozen_(frozen), backend_(backend) {}
 
   std::span<const Shape> bottom() const { return bottom_; }
   std::span<const Shape> top() const { return top_; }
   /// F32 or F64: the type of every blob and parameter of the net.
   DType dtype() const { return dtype_; }
   Phase phase() const { return phase_; }
+  /// Whether the parameters stay the same from one forward pass to the next, so that it pays to prepare them.
+  bool frozen() const { return frozen_; }
   kernels::Backend& backend() const { return backend_; }
 
   /// Declares a parameter. `name` is unique in the layer ("weights", "bias"); io.param(i) is the i-th one declared.
@@ -65,6 +78,8 @@ class LayerSetup {
   void verdict() { has_verdict = true; }
   /// Asks for memory that keeps its contents from forward to backward of the same step.
   void state(std::size_t bytes) { state_bytes += bytes; }
+  /// Asks for memory in which Layer::prepare leaves what forward reads instead of the parameters; where frozen() only.
+  void prepares(std::size_t bytes) { prepared_bytes += bytes; }
   /// What backward reads; both unless said otherwise. What is not read can be given to others after forward.
   void backward_reads(bool bottoms, bool tops) { reads_bottoms = bottoms, reads_tops = tops; }
   /// Top 0 may lie in the memory of one of the first `bottoms` bottoms, and their gradients likewise.
@@ -84,7 +99,7 @@ class LayerSetup {
   };
   // What was declared; read by the net.
   std::vector<Param> params;
-  std::size_t scratch_bytes = 0, state_bytes = 0;
+  std::size_t scratch_bytes = 0, state_bytes = 0, prepared_bytes = 0;
   std::size_t in_place_bottoms = 0;
   bool reads_bottoms = true, reads_tops = true, can_recompute = false, has_verdict = false;
   std::vector<std::size_t> dead_bottoms;
@@ -94,6 +109,7 @@ class LayerSetup {
   std::span<const Shape> bottom_, top_;
   DType dtype_;
   Phase phase_;
+  bool frozen_;
   kernels::Backend& backend_;
 };
 
@@ -118,6 +134,7 @@ class LayerIO {
 
   std::byte* scratch() const { return scratch_memory; }
   std::byte* state() const { return state_memory; }
+  std::byte* prepared() const { return prepared_memory; }
   /// Where the layer asked for it: -1, or the number that Layer::refuse is given.
   std::int64_t* verdict() const { return verdict_memory; }
   Phase phase() const { return net_phase; }
@@ -131,6 +148,7 @@ class LayerIO {
   std::vector<Tensor> bottoms, tops, params, top_diffs, bottom_diffs, param_diffs;
   std::byte* scratch_memory = nullptr;
   std::byte* state_memory = nullptr;
+  std::byte* prepared_memory = nullptr;
   std::int64_t* verdict_memory = nullptr;
   Phase net_phase = Phase::Train;
   DType net_dtype = DType::F32;
@@ -146,6 +164,9 @@ class Layer {
   virtual ~Layer() = default;
 
   virtual void setup(LayerSetup& setup) = 0;
+  /// Leaves in io.prepared() what forward reads instead of the parameters. Called where setup asked for that memory:
+  /// before the first forward pass, and before the next one when the parameters have changed. May allocate.
+  virtual void prepare(LayerIO&) {}
   virtual void forward(LayerIO& io) = 0;
   /// Fills bottom_diff and param_diff where they are needed. Not called in the test phase.
   virtual void backward(LayerIO& io) = 0;
@@ -166,6 +187,12 @@ class Layer {
   /// Takes over the scale that follows it, whose parameters then come behind its own; true where the layer can, for a
   /// bottom of that shape on that backend. Called before setup, at most once, and before a ReLU is offered.
   virtual bool fuse_scale(const FusedScale&, const Shape&, kernels::Backend&) { return false; }
+  /// What this layer is in that phase where it has one bottom, if it is such a pass. Asked before setup.
+  virtual std::optional<FusedAffine> as_affine(Phase) const { return {}; }
+  /// Takes over such a layer behind it in a frozen net, whose parameters then come behind its own and those of others
+  /// that were taken over before; true where the layer can, for a top of that shape. Called before setup, any number of
+  /// times, and before a ReLU is offered.
+  virtual bool fuse_affine(const FusedAffine&, const Shape&) { return false; }
 };
 
 }  // namespace sparknet

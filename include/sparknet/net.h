@@ -38,6 +38,11 @@ struct NetOptions {
   /// Let the backward pass compute cheap blobs again that would have to be kept for it: less memory, the same bits, and
   /// the time of a pass over each.
   bool recompute = false;
+  /// In the test phase: the parameters stay as they are from one forward pass to the next, but for set_weights and
+  /// those who call param_arena or weights_changed. So convolutions and inner products take in the batch
+  /// normalisations, scales and biases that follow them, and convolutions keep their weights in the form in which
+  /// products read them: faster, by the memory for that, and rounded otherwise.
+  bool freeze = false;
   /// Blobs to be readable at any time, whatever that costs in memory and fusion.
   std::vector<std::string> keep = {};
   /// With the phase, the state by which NetStateRules take layers in.
@@ -123,12 +128,18 @@ class Net {
   /// The layout of the parameters; those that share their numbers are there once.
   const std::vector<ParamInfo>& params() const;
   const std::vector<SharedParam>& shared_params() const;
-  /// All parameters in one dense tensor, and their gradients in another, on the net's device.
+  /// All parameters in one dense tensor, and their gradients in another, on the net's device. A frozen net sees what
+  /// was written to them before its first forward pass after this call.
   Tensor param_arena() const;
+  /// Elements of the first, the gaps between parameters included.
+  Dim param_arena_count() const;
   Tensor gradient_arena() const;
   WeightCollection weights() const;
   /// Throws ShapeError where the layouts differ, with both shapes and a remedy.
   void set_weights(const WeightCollection& weights);
+  /// Says to a frozen net that its parameters are others since its last forward pass, which it cannot know where they
+  /// are those of another net or were written through a tensor that somebody kept.
+  void weights_changed();
 
   /// How many training passes have run: with the seed, the state of all randomness in the net, and of the feeds of
   /// layers that have their own.
@@ -144,7 +155,7 @@ class Net {
 
   /// Bytes of the plan, all allocated when the net is built.
   struct Memory {
-    std::size_t blobs = 0, blobs_unshared = 0, params = 0, gradients = 0, scratch = 0;
+    std::size_t blobs = 0, blobs_unshared = 0, params = 0, gradients = 0, scratch = 0, prepared = 0;
   };
   const Memory& memory() const;
 

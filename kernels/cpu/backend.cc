@@ -109,6 +109,10 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Linear> convolution(DType dtype, const ConvolutionShape& shape, Activation activation) override {
     return make_convolution(engine_, dtype, shape, activation);
   }
+  std::unique_ptr<PreparedLinear> prepared_convolution(
+      DType dtype, const ConvolutionShape& shape, Activation activation) override {
+    return make_prepared_convolution(engine_, dtype, shape, activation);
+  }
   std::unique_ptr<Linear> convolution_nd(DType dtype, const ConvolutionNdShape& shape, Activation activation) override {
     return make_convolution_nd(engine_, dtype, shape, activation);
   }

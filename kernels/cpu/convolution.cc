@@ -133,21 +133,38 @@ bool fits_depthwise(const ConvolutionShape& s) {
   return elements * static_cast<double>(s.num_output / s.channels) < 2147483648.0;
 }
 
+bool is_depthwise(const ConvolutionShape& shape) {
+  return shape.group > 1 && shape.group == shape.channels && fits_depthwise(shape);
+}
+
+Index lanes_of(const Engine& engine, DType dtype) {
+  return dtype == DType::F32 ? engine.hot.f32.lanes : engine.hot.f64.lanes;
+}
+
+Winograd filtering_of(const Engine& engine, DType dtype) {
+  return engine.winograd == Winograd::WhereFaster && dtype != DType::F32 ? Winograd::Never : engine.winograd;
+}
+
 }  // namespace
 
 std::unique_ptr<Linear> make_convolution(
     Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation) {
-  if (shape.group > 1 && shape.group == shape.channels && fits_depthwise(shape))
-    return make_depthwise(engine, dtype, shape, activation);
-  if (is_pointwise(shape)) return make_pointwise(engine, dtype, shape, activation);
-  const Winograd when =
-      engine.winograd == Winograd::WhereFaster && dtype != DType::F32 ? Winograd::Never : engine.winograd;
-  const Index lanes = dtype == DType::F32 ? engine.hot.f32.lanes : engine.hot.f64.lanes;
-  if (const auto form = winograd_form(shape, lanes, when))
+  if (is_depthwise(shape)) return make_depthwise(engine, dtype, shape, activation);
+  if (is_pointwise(shape) && is_wide(shape)) return make_pointwise(engine, dtype, shape, activation);
+  if (const auto form = winograd_form(shape, lanes_of(engine, dtype), filtering_of(engine, dtype)))
     return make_winograd(engine, dtype, shape, *form, activation);
   return with_type(dtype, [&](auto zero) -> std::unique_ptr<Linear> {
     return std::make_unique<Convolution<decltype(zero)>>(engine, shape, activation);
   });
+}
+
+std::unique_ptr<PreparedLinear> make_prepared_convolution(
+    Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation) {
+  if (is_depthwise(shape)) return nullptr;
+  if (is_pointwise(shape)) return make_prepared_pointwise(engine, dtype, shape, activation);
+  if (const auto form = prepared_winograd_form(shape, lanes_of(engine, dtype), filtering_of(engine, dtype)))
+    return make_prepared_winograd(engine, dtype, shape, *form, activation);
+  return nullptr;
 }
 
 }  // namespace sparknet::kernels::cpu

@@ -103,6 +103,9 @@ decltype(auto) with_type(DType dtype, F&& f) {
 
 std::unique_ptr<Linear> make_convolution(
     Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation);
+/// Null where the forward pass reads weights as they lie.
+std::unique_ptr<PreparedLinear> make_prepared_convolution(
+    Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation);
 /// Groups of one channel each.
 std::unique_ptr<Linear> make_depthwise(
     Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation);

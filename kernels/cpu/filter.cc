@@ -80,15 +80,15 @@ void ChangedWeights<T>::change(Index piece, WeightOrder order, const T* weights,
 
 template <class T>
 void ChangedWeights<T>::multiply(
-    Index tiles, const T* from, Index plane, Index pitch, const T* changed, T* products, Index product_plane,
-    Index product_pitch) const {
+    Share range, Index tiles, const T* from, Index plane, Index pitch, const T* changed, T* products,
+    Index product_plane, Index product_pitch) const {
   TileArgs<T> args{};
   args.k = channels_;
   args.lda = pitch;
   args.offsets = offsets_.data();
   args.ldc = product_pitch;
   for (Index point = 0; point < f_.square(); ++point) {
-    for (Index block = 0; block < blocks_; ++block) {
+    for (Index block = range.begin; block < range.end; ++block) {
       args.columns = std::min(unit_, round_up(outputs_ - block * unit_, hot_.lanes));
       args.a = from + point * plane;
       args.b = changed + point * point_size() + block * channels_ * unit_;

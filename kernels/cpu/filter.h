@@ -97,10 +97,11 @@ class ChangedWeights {
   Index pieces() const { return groups_ * blocks_ * parts_; }
   void change(Index piece, WeightOrder order, const T* weights, T* changed, T* scratch) const;
 
-  /// products[point][tile][output] = from[point][tile][channel] * the changed weights of one group.
+  /// products[point][tile][output] = from[point][tile][channel] * the changed weights of one group, for the outputs of
+  /// the blocks `range`.
   void multiply(
-      Index tiles, const T* from, Index plane, Index pitch, const T* changed, T* products, Index product_plane,
-      Index product_pitch) const;
+      Share range, Index tiles, const T* from, Index plane, Index pitch, const T* changed, T* products,
+      Index product_plane, Index product_pitch) const;
 
  private:
   const HotTable<T>& hot_;

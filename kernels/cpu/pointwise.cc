@@ -19,8 +19,9 @@ constexpr Index kLeastPixels = 128;
 template <class T>
 class PointwiseProduct {
  public:
-  PointwiseProduct(const Engine& engine, Index groups, Index channels, Index outputs, Index batch, Index pixels)
-      : hot_(table<T>(engine)),
+  PointwiseProduct(Engine& engine, Index groups, Index channels, Index outputs, Index batch, Index pixels)
+      : team_(engine.team),
+        hot_(table<T>(engine)),
         groups_(groups),
         channels_(channels),
         outputs_(outputs),
@@ -29,23 +30,45 @@ class PointwiseProduct {
         unit_(2 * hot_.lanes),
         panels_((outputs + hot_.max_rows - 1) / hot_.max_rows),
         height_((outputs + panels_ - 1) / panels_) {
-    const Index fitting = kBlockBytes / (channels * unit_ * static_cast<Index>(sizeof(T)));
-    const Index units = (count_ + unit_ - 1) / unit_;
-    const Index fair = (units + engine.team.size() - 1) / engine.team.size();
-    block_units_ = std::clamp<Index>(fitting, 1, fair);
+    const Index fitting = std::max<Index>(1, kBlockBytes / (channels * unit_ * static_cast<Index>(sizeof(T))));
+    const Index units = (count_ + unit_ - 1) / unit_, team = team_.size();
+    // Each thread takes a part of the pixels or, where that shares the work much more evenly, all of them for a part of
+    // the panels: packing pixels is little beside the products.
+    const auto longest = [team](Index n) {
+      return static_cast<double>((n + team - 1) / team) / static_cast<double>(n);
+    };
+    parts_ = 1.1 * longest(panels_) < longest(units) ? static_cast<int>(std::min(team, panels_)) : 1;
+    const Index shares = parts_ > 1 ? 1 : team;
+    blocks_ = std::min(units, round_up((units + fitting - 1) / fitting, shares));
+    block_units_ = (units + blocks_ - 1) / blocks_;
     blocks_ = (units + block_units_ - 1) / block_units_;
     packed_at_ = layout_.add(block_units_ * channels_ * unit_);
     tile_at_ = layout_.add(height_ * unit_);
     for (Index c = 0; c < channels_; ++c) offsets_.push_back(static_cast<std::int32_t>(c * unit_));
   }
 
-  Index weights_size() const { return groups_ * panels_ * channels_ * height_; }
-  Index scratch_size() const { return layout_.size(); }
+  /// A whole number of cache lines.
+  Index weights_size() const { return round_up(groups_ * panels_ * channels_ * height_, 64); }
+  Index scratch_size() const { return team_.size() * layout_.size(); }
 
-  /// Pieces of work of pack().
-  Index weight_pieces() const { return groups_ * panels_; }
   /// From w[output][channel], or, swapped, from w[channel][output].
-  void pack(Index piece, bool swapped, const T* weights, T* packed) const {
+  void pack(bool swapped, const T* weights, T* packed) const {
+    team_.run([&](int worker) {
+      const Share part = share(groups_ * panels_, team_.size(), worker);
+      for (Index i = part.begin; i < part.end; ++i) pack_panel(i, swapped, weights, packed);
+    });
+  }
+
+  void run(const T* x, const T* packed, const T* bias, Activation activation, T* y, T* scratch) const {
+    team_.run([&](int worker) {
+      const Share part = share(groups_ * blocks_ * parts_, team_.size(), worker);
+      T* const own = scratch + worker * layout_.size();
+      for (Index i = part.begin; i < part.end; ++i) run_piece(i, x, packed, bias, activation, y, own);
+    });
+  }
+
+ private:
+  void pack_panel(Index piece, bool swapped, const T* weights, T* packed) const {
     const Index group = piece / panels_;
     const Share rows = share(outputs_, static_cast<int>(panels_), static_cast<int>(piece % panels_));
     const T* const from = weights + group * outputs_ * channels_;
@@ -57,11 +80,13 @@ class PointwiseProduct {
     }
   }
 
-  /// Pieces of work of run().
-  Index pieces() const { return groups_ * blocks_; }
-  void run(Index piece, const T* x, const T* packed, const T* bias, Activation activation, T* y, T* scratch) const {
-    const Index group = piece % groups_;
-    const Index begin = piece / groups_ * block_units_ * unit_;
+  void run_piece(
+      Index piece, const T* x, const T* packed, const T* bias, Activation activation, T* y, T* scratch) const {
+    // The pieces of a thread are those of one part, which are neighbours.
+    const Index part = piece / (groups_ * blocks_), rest = piece % (groups_ * blocks_);
+    const Share panels = share(panels_, parts_, static_cast<int>(part));
+    const Index group = rest % groups_;
+    const Index begin = rest / groups_ * block_units_ * unit_;
     const Index end = std::min(begin + block_units_ * unit_, count_);
     T* const columns = scratch + packed_at_;
     for_segments(begin, end, [&](Index image, Index pixel, Index size, Index at) {
@@ -75,7 +100,7 @@ class PointwiseProduct {
     args.offsets = offsets_.data();
     args.relu = activation.relu;
     args.slope = static_cast<T>(activation.negative_slope);
-    for (Index panel = 0; panel < panels_; ++panel) {
+    for (Index panel = panels.begin; panel < panels.end; ++panel) {
       const Share rows = share(outputs_, static_cast<int>(panels_), static_cast<int>(panel));
       args.rows = rows.size();
       args.a = packed + (group * panels_ + panel) * channels_ * height_;
@@ -96,7 +121,6 @@ class PointwiseProduct {
     }
   }
 
- private:
   T* place(T* y, Index image, Index group, Index output) const {
     return y + ((image * groups_ + group) * outputs_ + output) * pixels_;
   }
@@ -113,15 +137,104 @@ class PointwiseProduct {
     }
   }
 
+  ThreadTeam& team_;
   const HotTable<T>& hot_;
   /// Channels and outputs are of one group; pixels are of one image, and of all.
   Index groups_, channels_, outputs_, pixels_, count_;
   /// Pixels of a tile; panels of outputs, and outputs in the tallest.
   Index unit_, panels_, height_;
   Index block_units_, blocks_;
+  /// Into how many pieces of work the panels of a block are cut.
+  int parts_;
+  /// Scratch of each thread.
   Layout<T> layout_;
   Index packed_at_, tile_at_;
   std::vector<std::int32_t> offsets_;
+};
+
+/// The pixels that a stride does not leave out.
+template <class T>
+class KeptPixels {
+ public:
+  KeptPixels(Engine& engine, const ConvolutionShape& shape)
+      : team_(engine.team), hot_(table<T>(engine)), s_(shape), pixels_(shape.out_h() * shape.out_w()) {}
+
+  bool all() const { return s_.stride_h == 1 && s_.stride_w == 1; }
+  Index size() const { return all() ? 0 : s_.batch * s_.channels * pixels_; }
+
+  /// Those of x, one behind the other in `room`, or x itself.
+  const T* gather(const T* x, T* room) const {
+    if (all()) return x;
+    for_planes([&](Index begin, Index end) {
+      for (Index plane = begin; plane < end; ++plane) {
+        const T* const from = x + plane * s_.height * s_.width;
+        const Index row = s_.stride_h * s_.width;
+        hot_.copy_block({s_.out_h(), s_.out_w(), from, row, s_.stride_w, room + plane * pixels_, s_.out_w(), 1});
+      }
+    });
+    return room;
+  }
+
+  /// The way back, with zeros between.
+  void spread(const T* kept, T* dx) const {
+    for_planes([&](Index begin, Index end) {
+      std::fill(dx + begin * s_.height * s_.width, dx + end * s_.height * s_.width, T(0));
+      for (Index plane = begin; plane < end; ++plane) {
+        T* const to = dx + plane * s_.height * s_.width;
+        const Index row = s_.stride_h * s_.width;
+        hot_.copy_block({s_.out_h(), s_.out_w(), kept + plane * pixels_, s_.out_w(), 1, to, row, s_.stride_w});
+      }
+    });
+  }
+
+ private:
+  /// Calls f(planes [begin, end)) on all threads.
+  template <class F>
+  void for_planes(F&& f) const {
+    for_ranges(team_, s_.batch * s_.channels, 1, 1 + kWorthWaking / (s_.height * s_.width), f);
+  }
+
+  ThreadTeam& team_;
+  const HotTable<T>& hot_;
+  ConvolutionShape s_;
+  Index pixels_;
+};
+
+template <class T>
+class PreparedPointwise final : public PreparedLinear {
+ public:
+  PreparedPointwise(Engine& engine, const ConvolutionShape& s, Activation activation)
+      : activation_(activation),
+        kept_(engine, s),
+        product_(engine, s.group, s.channels / s.group, s.num_output / s.group, s.batch, s.out_h() * s.out_w()) {
+    kept_at_ = layout_.add(kept_.size());
+    own_at_ = layout_.add(product_.scratch_size());
+  }
+
+  std::size_t scratch_bytes() const override { return static_cast<std::size_t>(layout_.size()) * sizeof(T); }
+  std::size_t prepared_bytes() const override { return static_cast<std::size_t>(product_.weights_size()) * sizeof(T); }
+
+  void prepare(const void* weights, void* prepared, void*) override {
+    product_.pack(false, static_cast<const T*>(weights), static_cast<T*>(prepared));
+  }
+
+  void forward(const void* x, const void* prepared, const void* bias, void* y, void* scratch) override {
+    T* const shared = static_cast<T*>(scratch);
+    product_.run(
+        kept_.gather(static_cast<const T*>(x), shared + kept_at_),
+        static_cast<const T*>(prepared),
+        static_cast<const T*>(bias),
+        activation_,
+        static_cast<T*>(y),
+        shared + own_at_);
+  }
+
+ private:
+  Activation activation_;
+  KeptPixels<T> kept_;
+  PointwiseProduct<T> product_;
+  Layout<T> layout_;
+  Index kept_at_, own_at_;
 };
 
 template <class T>
@@ -135,37 +248,30 @@ class Pointwise final : public Linear {
         channels_(shape.channels / shape.group),
         outputs_(shape.num_output / shape.group),
         pixels_(shape.out_h() * shape.out_w()),
-        strided_(shape.stride_h > 1 || shape.stride_w > 1),
-        forward_(engine, shape.group, channels_, outputs_, shape.batch, pixels_),
+        kept_(engine, shape),
+        forward_(engine, shape, activation),
         backward_(engine, shape.group, outputs_, channels_, shape.batch, pixels_),
         unit_(2 * hot_.lanes),
         blocks_((channels_ + unit_ - 1) / unit_),
         chunk_(std::min(pixels_, kGradientPixels)) {
     sums_at_ = layout_.add(s_.batch * s_.num_output);
-    // What a stride leaves of the input, or of its gradient.
-    kept_at_ = layout_.add(strided_ ? s_.batch * s_.channels * pixels_ : 0);
-    weights_at_ = layout_.add(std::max(forward_.weights_size(), backward_.weights_size()));
+    kept_at_ = layout_.add(kept_.size());
+    weights_at_ = layout_.add(backward_.weights_size());
     turned_at_ = layout_.add(blocks_ * chunk_ * unit_);
-    own_at_ = layout_.size();
-    own_size_ = std::max(forward_.scratch_size(), backward_.scratch_size());
+    own_at_ = layout_.add(backward_.scratch_size());
     for (Index p = 0; p < chunk_; ++p) offsets_.push_back(static_cast<std::int32_t>(p * unit_));
   }
 
   std::size_t scratch_bytes() const override {
-    return static_cast<std::size_t>(own_at_ + engine_.team.size() * own_size_) * sizeof(T);
+    return std::max(
+        forward_.prepared_bytes() + forward_.scratch_bytes(),
+        static_cast<std::size_t>(layout_.size()) * sizeof(T));
   }
 
   void forward(const void* x, const void* weights, const void* bias, void* y, void* scratch) override {
-    T* const shared = static_cast<T*>(scratch);
-    const T* const input = keep(static_cast<const T*>(x), shared);
-    run(forward_,
-        false,
-        input,
-        static_cast<const T*>(weights),
-        static_cast<const T*>(bias),
-        activation_,
-        static_cast<T*>(y),
-        shared);
+    void* const rest = static_cast<std::byte*>(scratch) + forward_.prepared_bytes();
+    forward_.prepare(weights, scratch, rest);
+    forward_.forward(x, scratch, bias, y, rest);
   }
 
   void backward(const BackwardArgs& args, void* scratch) override {
@@ -173,65 +279,19 @@ class Pointwise final : public Linear {
     const T* const dy = static_cast<const T*>(args.dy);
     mask_and_sum(engine_, s_.batch, s_.num_output, pixels_, activation_, args, shared + sums_at_);
     if (args.dweights) {
-      const T* const input = keep(static_cast<const T*>(args.x), shared);
+      const T* const input = kept_.gather(static_cast<const T*>(args.x), shared + kept_at_);
       weight_gradient(input, dy, args.accumulate, static_cast<T*>(args.dweights), shared + turned_at_);
     }
     if (args.dx) {
       T* const dx = static_cast<T*>(args.dx);
-      T* const kept = strided_ ? shared + kept_at_ : dx;
-      run(backward_, true, dy, static_cast<const T*>(args.weights), nullptr, Activation{}, kept, shared);
-      if (strided_) spread(kept, dx);
+      T* const kept = kept_.all() ? dx : shared + kept_at_;
+      backward_.pack(true, static_cast<const T*>(args.weights), shared + weights_at_);
+      backward_.run(dy, shared + weights_at_, nullptr, Activation{}, kept, shared + own_at_);
+      if (!kept_.all()) kept_.spread(kept, dx);
     }
   }
 
  private:
-  /// Calls f(planes [begin, end)) on all threads.
-  template <class F>
-  void for_planes(F&& f) {
-    for_ranges(engine_.team, s_.batch * s_.channels, 1, 1 + kWorthWaking / (s_.height * s_.width), f);
-  }
-
-  /// The pixels of x that a stride does not leave out, one behind the other.
-  const T* keep(const T* x, T* shared) {
-    if (!strided_) return x;
-    T* const kept = shared + kept_at_;
-    for_planes([&](Index begin, Index end) {
-      for (Index plane = begin; plane < end; ++plane) {
-        const T* const from = x + plane * s_.height * s_.width;
-        const Index row = s_.stride_h * s_.width;
-        hot_.copy_block({s_.out_h(), s_.out_w(), from, row, s_.stride_w, kept + plane * pixels_, s_.out_w(), 1});
-      }
-    });
-    return kept;
-  }
-
-  /// The way back, with zeros between.
-  void spread(const T* kept, T* dx) {
-    for_planes([&](Index begin, Index end) {
-      std::fill(dx + begin * s_.height * s_.width, dx + end * s_.height * s_.width, T(0));
-      for (Index plane = begin; plane < end; ++plane) {
-        T* const to = dx + plane * s_.height * s_.width;
-        const Index row = s_.stride_h * s_.width;
-        hot_.copy_block({s_.out_h(), s_.out_w(), kept + plane * pixels_, s_.out_w(), 1, to, row, s_.stride_w});
-      }
-    });
-  }
-
-  void run(
-      const PointwiseProduct<T>& product, bool swapped, const T* x, const T* weights, const T* bias,
-      Activation activation, T* y, T* shared) {
-    T* const packed = shared + weights_at_;
-    engine_.team.run([&](int worker) {
-      const Share part = share(product.weight_pieces(), engine_.team.size(), worker);
-      for (Index i = part.begin; i < part.end; ++i) product.pack(i, swapped, weights, packed);
-    });
-    engine_.team.run([&](int worker) {
-      const Share part = share(product.pieces(), engine_.team.size(), worker);
-      T* const own = shared + own_at_ + worker * own_size_;
-      for (Index i = part.begin; i < part.end; ++i) product.run(i, x, packed, bias, activation, y, own);
-    });
-  }
-
   /// dw[output][channel] = sum over the pixels, in their order whatever the number of threads, of dy * x.
   void weight_gradient(const T* x, const T* dy, bool accumulate, T* dw, T* turned) {
     const Index panels = (outputs_ + hot_.max_rows - 1) / hot_.max_rows;
@@ -277,26 +337,37 @@ class Pointwise final : public Linear {
   Activation activation_;
   /// Of one group; pixels of the output.
   Index channels_, outputs_, pixels_;
-  bool strided_;
-  PointwiseProduct<T> forward_, backward_;
+  KeptPixels<T> kept_;
+  PreparedPointwise<T> forward_;
+  PointwiseProduct<T> backward_;
   /// For the weights' gradient: channels in a block, blocks, and pixels at a time.
   Index unit_, blocks_, chunk_;
+  /// Scratch of the backward pass.
   Layout<T> layout_;
-  Index sums_at_, kept_at_, weights_at_, turned_at_, own_at_, own_size_;
+  Index sums_at_, kept_at_, weights_at_, turned_at_, own_at_;
   std::vector<std::int32_t> offsets_;
 };
 
 }  // namespace
 
 bool is_pointwise(const ConvolutionShape& s) {
-  return s.kernel_h == 1 && s.kernel_w == 1 && s.pad_h == 0 && s.pad_w == 0 &&
-         s.batch * s.out_h() * s.out_w() >= kLeastPixels;
+  return s.kernel_h == 1 && s.kernel_w == 1 && s.pad_h == 0 && s.pad_w == 0;
+}
+bool is_wide(const ConvolutionShape& s) {
+  return s.batch * s.out_h() * s.out_w() >= kLeastPixels;
 }
 
 std::unique_ptr<Linear> make_pointwise(
     Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation) {
   return with_type(dtype, [&](auto zero) -> std::unique_ptr<Linear> {
     return std::make_unique<Pointwise<decltype(zero)>>(engine, shape, activation);
+  });
+}
+
+std::unique_ptr<PreparedLinear> make_prepared_pointwise(
+    Engine& engine, DType dtype, const ConvolutionShape& shape, Activation activation) {
+  return with_type(dtype, [&](auto zero) -> std::unique_ptr<PreparedLinear> {
+    return std::make_unique<PreparedPointwise<decltype(zero)>>(engine, shape, activation);
   });
 }
 

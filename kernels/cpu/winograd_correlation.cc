@@ -25,6 +25,10 @@ WinogradCorrelation<T>::WinogradCorrelation(const Engine& engine, const Convolut
   const Index fitting =
       std::max({hot_.max_rows, kFilterBlockBytes / tile_bytes, std::min(kLargeBlockBytes / tile_bytes, even)});
   block_rows_ = even_size(tiles_.count(), fitting / tiles_.wide, (hot_.max_rows + tiles_.wide - 1) / tiles_.wide);
+  row_blocks_ = (tiles_.count() + block_rows_ - 1) / block_rows_;
+  // So few tiles that each thread changes them all, for outputs of its own.
+  const Index blocks = s_.group * row_blocks_, team = engine.team.size();
+  parts_ = static_cast<int>(std::min((team + blocks - 1) / blocks, weights_.blocks()));
   const Index max_tiles = block_rows_ * tiles_.wide;
   plane_ = odd_pitch<T>(max_tiles * pixels_.pitch());
   product_plane_ = odd_pitch<T>(max_tiles * product_pitch_);
@@ -37,13 +41,15 @@ WinogradCorrelation<T>::WinogradCorrelation(const Engine& engine, const Convolut
 template <class T>
 void WinogradCorrelation<T>::run(
     Index piece, const T* x, const T* changed, const T* bias, Activation activation, T* y, T* scratch) const {
-  const Index group = piece % s_.group, begin = piece / s_.group * block_rows_;
+  const Share outputs = share(weights_.blocks(), parts_, static_cast<int>(piece % parts_));
+  const Index group = piece / parts_ % s_.group, begin = piece / parts_ / s_.group * block_rows_;
   const Index end = std::min(begin + block_rows_, tiles_.count());
   tiles_.for_images(begin, end, [&](Index image, Index first, Index last, Index tile) {
     const T* const planes = x + (image * s_.group + group) * channels_ * s_.height * s_.width;
     change_input(planes, first, last, tile, scratch);
   });
   weights_.multiply(
+      outputs,
       (end - begin) * tiles_.wide,
       scratch + changed_at_,
       plane_,
@@ -55,7 +61,7 @@ void WinogradCorrelation<T>::run(
   const T* const own_bias = bias ? bias + group * weights_.blocks() * weights_.unit() : nullptr;
   tiles_.for_images(begin, end, [&](Index image, Index first, Index last, Index tile) {
     T* const planes = y + (image * s_.group + group) * outputs_ * s_.out_h() * s_.out_w();
-    change_output(first, last, tile, own_bias, activation, planes, scratch);
+    change_output(outputs, first, last, tile, own_bias, activation, planes, scratch);
   });
 }
 
@@ -78,26 +84,30 @@ void WinogradCorrelation<T>::change_input(const T* planes, Index first, Index la
 
 template <class T>
 void WinogradCorrelation<T>::change_output(
-    Index first, Index last, Index tile, const T* bias, Activation activation, T* planes, T* scratch) const {
+    Share blocks, Index first, Index last, Index tile, const T* bias, Activation activation, T* planes,
+    T* scratch) const {
+  const Index output = blocks.begin * weights_.unit();
+  const Index outputs = std::min(blocks.end * weights_.unit(), outputs_) - output;
   T* const pixels = scratch + outputs_at_;
   const Index row_pitch = tiles_.wide * f_.outputs * product_pitch_;
   FilterArgs<T> args{};
   args.tiles = tiles_.wide;
-  args.channels = round_up(outputs_, hot_.lanes);
+  args.channels = round_up(outputs, hot_.lanes);
   args.from = f_.squares(product_pitch_, product_plane_);
   args.to = {f_.outputs * product_pitch_, row_pitch, product_pitch_};
-  args.bias = bias;
+  args.bias = bias ? bias + output : nullptr;
   args.relu = activation.relu;
   args.slope = static_cast<T>(activation.negative_slope);
   for (Index row = first; row < last; ++row, tile += tiles_.wide) {
-    args.src = scratch + products_at_ + tile * product_pitch_;
+    args.src = scratch + products_at_ + tile * product_pitch_ + output;
     args.dst = pixels + (row - first) * f_.outputs * row_pitch;
     hot_.winograd_output(f_.form, args);
   }
   const Index out_h = s_.out_h(), out_w = s_.out_w();
   const Index top = first * f_.outputs, bottom = std::min(last * f_.outputs, out_h);
+  T* const to = planes + output * out_h * out_w;
   for (Index h = top; h < bottom; ++h) {
-    hot_.transpose(out_w, outputs_, pixels + (h - top) * row_pitch, product_pitch_, planes + h * out_w, out_h * out_w);
+    hot_.transpose(out_w, outputs, pixels + (h - top) * row_pitch, product_pitch_, to + h * out_w, out_h * out_w);
   }
 }
 

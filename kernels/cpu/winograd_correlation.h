@@ -16,7 +16,7 @@ class WinogradCorrelation {
   Index bias_size() const { return s_.group * weights_.blocks() * weights_.unit(); }
 
   /// Pieces of work of run().
-  Index pieces() const { return s_.group * ((tiles_.count() + block_rows_ - 1) / block_rows_); }
+  Index pieces() const { return s_.group * row_blocks_ * parts_; }
   /// x and y are whole tensors; the bias may be null.
   void run(Index piece, const T* x, const T* changed, const T* bias, Activation activation, T* y, T* scratch) const;
 
@@ -24,7 +24,8 @@ class WinogradCorrelation {
   void change_input(const T* planes, Index first, Index last, Index tile, T* scratch) const;
 
   void change_output(
-      Index first, Index last, Index tile, const T* bias, Activation activation, T* planes, T* scratch) const;
+      Share blocks, Index first, Index last, Index tile, const T* bias, Activation activation, T* planes,
+      T* scratch) const;
 
   const HotTable<T>& hot_;
   ConvolutionShape s_;
@@ -35,7 +36,9 @@ class WinogradCorrelation {
   TileRows tiles_;
   Pixels<T> pixels_;
   Index product_pitch_;
-  Index block_rows_, plane_, product_plane_;
+  Index block_rows_, row_blocks_, plane_, product_plane_;
+  /// Into how many pieces of work the outputs of a block of tiles are cut.
+  int parts_;
   Layout<T> layout_;
   Index pixels_at_, changed_at_, products_at_, outputs_at_;
 };

@@ -33,6 +33,7 @@ void WinogradInputGradient<T>::run(Index piece, const T* dy, const T* changed, T
     change_gradient(planes, (image - begin) * image_tiles, scratch);
   }
   weights_.multiply(
+      {0, weights_.blocks()},
       (end - begin) * image_tiles,
       scratch + changed_at_,
       plane_,

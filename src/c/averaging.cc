@@ -181,7 +181,7 @@ sparknet_status sparknet_averaging_info(const sparknet_averaging* averaging, spa
         out,
         {{"iteration", solver.iteration()},
          {"done", solver.iteration() >= solver.param().max_iter},
-         {"elements", solver.net().param_arena().count()},
+         {"elements", solver.net().param_arena_count()},
          {"dtype", to_string(solver.net().options().dtype)}});
   });
 }

@@ -197,6 +197,7 @@ NetOptions net_options(std::string_view text, bool all, bool phase) {
     fields.take("tf32", options.tf32);
     fields.take("winograd", options.winograd);
     fields.take("recompute", options.recompute);
+    fields.take("freeze", options.freeze);
     fields.take("threads", options.threads);
     fields.take("seed", options.seed);
     fields.take("keep", options.keep);

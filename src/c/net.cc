@@ -111,7 +111,7 @@ sparknet_status sparknet_net_info(const sparknet_net* net, sparknet_bytes** out)
          {"batch", n.batch_size()},
          {"dtype", to_string(n.options().dtype)},
          {"params", params},
-         {"elements", n.param_arena().count()}});
+         {"elements", n.param_arena_count()}});
   });
 }
 

@@ -31,6 +31,8 @@ struct NetArguments {
   int threads = 0;
   Device device = {};
   bool recompute = false;
+  /// In the test phase.
+  bool freeze = false;
 };
 
 NetOptions net_options(const NetArguments& arguments, std::vector<std::string> keep = {});

@@ -86,6 +86,10 @@ void add_recompute(CLI::App* app, bool& recompute) {
   app->add_flag("--recompute", recompute, "Compute cheap blobs again in the backward pass: less memory, more time");
 }
 
+void add_freeze(CLI::App* app, bool& freeze) {
+  app->add_flag("--freeze", freeze, "In phase TEST: as test and extract run the net, with prepared weights");
+}
+
 void add_net(CLI::App* app, NetArguments& net, bool needs_weights, const char* phase) {
   app->add_option("--model", net.model, "The net's prototxt")->required()->type_name("FILE");
   CLI::Option* weights =
@@ -140,6 +144,7 @@ int main(int argc, char** argv) {
   add_recompute(train_command, train_arguments.recompute);
 
   TestArguments test_arguments;
+  test_arguments.net.freeze = true;
   CLI::App* test_command =
       command(&app, "test", "Score trained weights: a line for each output", [&] { return test(test_arguments); });
   add_net(test_command, test_arguments.net, true, "TEST");
@@ -154,6 +159,7 @@ int main(int argc, char** argv) {
   });
   add_net(time_command, time_arguments.net, false, "TRAIN");
   add_recompute(time_command, time_arguments.net.recompute);
+  add_freeze(time_command, time_arguments.net.freeze);
   time_command->add_option("--iterations", time_arguments.iterations, "Passes to measure (50)")
       ->check(at_least(1))
       ->type_name("N");
@@ -164,6 +170,7 @@ int main(int argc, char** argv) {
   });
   add_net(summary_command, summary_arguments, false, "TEST");
   add_recompute(summary_command, summary_arguments.recompute);
+  add_freeze(summary_command, summary_arguments.freeze);
 
   DrawArguments draw_arguments;
   CLI::App* draw_command =
@@ -172,6 +179,7 @@ int main(int argc, char** argv) {
   draw_command->add_option("OUT", draw_arguments.out, "The .dot file (stdout)")->type_name("FILE");
 
   ExtractArguments extract_arguments;
+  extract_arguments.net.freeze = true;
   CLI::App* extract_command =
       command(&app, "extract", "Run a net over its data and keep blobs", [&] { return extract(extract_arguments); });
   add_net(extract_command, extract_arguments.net, true, "TEST");

@@ -46,6 +46,7 @@ NetOptions net_options(const NetArguments& arguments, std::vector<std::string> k
       .device = arguments.device,
       .threads = arguments.threads,
       .recompute = arguments.recompute,
+      .freeze = arguments.freeze && arguments.phase == Phase::Test,
       .keep = std::move(keep),
       .level = arguments.level,
       .stages = split(arguments.stage)};

@@ -1,6 +1,9 @@
 #include "sparknet/layers/batch_norm.h"
 
+#include <cmath>
+
 #include "src/layers/common.h"
+#include "src/layers/folding.h"
 
 namespace sparknet {
 namespace {
@@ -15,7 +18,7 @@ class RunningBatchNorm final : public Layer {
     setup.param("mean", {shape.channels}, Filler::constant(0), 0, 0);
     setup.param("variance", {shape.channels}, Filler::constant(0), 0, 0);
     setup.param("factor", {1}, Filler::constant(0), 0, 0);
-    by_running_ = options_.use_global_stats.value_or(setup.phase() == Phase::Test);
+    by_running_ = is_by_running(setup.phase());
     if (scale_) {
       const kernels::Activation activation{relu_.has_value(), relu_ ? relu_->negative_slope : 0};
       scaled_plan_ = setup.backend().scaled_batch_norm(setup.dtype(), shape, options_.eps, activation);
@@ -81,6 +84,22 @@ class RunningBatchNorm final : public Layer {
         ->recompute(io.bottom().raw(), io.param(kOwnParams).raw(), bias_of(io.params), io.top().raw(), io.state());
   }
 
+  std::optional<FusedAffine> as_affine(Phase phase) const override {
+    if (!is_by_running(phase)) return {};
+    const auto read =
+        [eps = options_.eps](std::span<const Tensor> params, std::span<double> scale, std::span<double> shift) {
+          double factor = 0;
+          read_numbers(params[0], shift);
+          read_numbers(params[1], scale);
+          read_numbers(params[2], {&factor, 1});
+          const double share = factor == 0 ? 0 : 1 / factor;
+          for (std::size_t c = 0; c < scale.size(); ++c) {
+            scale[c] = 1 / std::sqrt(share * scale[c] + eps);
+            shift[c] *= -share * scale[c];
+          }
+        };
+    return FusedAffine{kOwnParams, read};
+  }
   bool fuse_scale(const FusedScale& scale, const Shape& bottom, kernels::Backend& backend) override {
     if (!backend.scales_batch_norm(channels_of(bottom))) return false;
     scale_ = scale;
@@ -96,6 +115,7 @@ class RunningBatchNorm final : public Layer {
   /// Behind its own parameters lie those of a scale that was taken over.
   static constexpr std::size_t kOwnParams = 3;
 
+  bool is_by_running(Phase phase) const { return options_.use_global_stats.value_or(phase == Phase::Test); }
   static kernels::ChannelShape channels_of(const Shape& in) {
     const bool flat = in.size() == 1;
     return {in[0], flat ? 1 : in[1], flat ? 1 : in.count(2)};

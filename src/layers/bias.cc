@@ -1,7 +1,10 @@
 #include "sparknet/layers/bias.h"
 
+#include <algorithm>
+
 #include "src/layers/channels.h"
 #include "src/layers/common.h"
+#include "src/layers/folding.h"
 
 namespace sparknet {
 namespace {
@@ -34,6 +37,15 @@ class RunningBias final : public Layer {
     args.dbias = dbias.raw();
     args.accumulate_bias = learned_ && io.accumulate();
     if (args.dx || args.dbias) plan_->affine_backward(args, io.scratch());
+  }
+
+  std::optional<FusedAffine> as_affine(Phase) const override {
+    if (options_.axis != 1 || options_.num_axes != 1) return {};
+    const auto read = [](std::span<const Tensor> params, std::span<double> scale, std::span<double> shift) {
+      std::ranges::fill(scale, 1.0);
+      read_numbers(params[0], shift);
+    };
+    return FusedAffine{1, read};
   }
 
  private:

@@ -16,17 +16,24 @@ class RunningConvolution final : public RunningLinear<ConvolutionOptions> {
     const Shape& in = setup.bottom()[0];
     if (const auto nd = over_all_axes(o, in)) {
       const kernels::WindowShape w = window_of(*nd, in);
+      const Shape weights = weights_of(w, o.num_output, w.channels / o.group);
       declare(
           setup,
-          weights_of(w, o.num_output, w.channels / o.group),
+          weights,
+          {1, 1, weights.count(1)},
           setup.backend().convolution_nd(setup.dtype(), {w, o.num_output, o.group}, activation()));
       return;
     }
-    declare(
-        setup,
-        {o.num_output, in[1] / o.group, o.kernel.h, o.kernel.w},
-        setup.backend().convolution(setup.dtype(), convolution_shape(o, in, o.num_output), activation()));
+    const Shape weights{o.num_output, in[1] / o.group, o.kernel.h, o.kernel.w};
+    const kernels::ConvolutionShape shape = convolution_shape(o, in, o.num_output);
+    std::unique_ptr<kernels::PreparedLinear> prepared;
+    if (setup.frozen()) prepared = setup.backend().prepared_convolution(setup.dtype(), shape, activation());
+    auto plan = prepared ? nullptr : setup.backend().convolution(setup.dtype(), shape, activation());
+    declare(setup, weights, {1, 1, weights.count(1)}, std::move(plan), std::move(prepared));
   }
+
+ private:
+  bool has_channels(const Shape&) const override { return true; }
 };
 
 }  // namespace

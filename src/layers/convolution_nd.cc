@@ -14,11 +14,16 @@ class RunningConvolutionNd final : public RunningLinear<ConvolutionNdOptions> {
   void setup(LayerSetup& setup) override {
     const ConvolutionNdOptions& o = options();
     const kernels::ConvolutionNdShape shape{window_of(o, setup.bottom()[0]), o.num_output, o.group};
+    const Shape weights = weights_of(shape.window, o.num_output, shape.window.channels / o.group);
     declare(
         setup,
-        weights_of(shape.window, o.num_output, shape.window.channels / o.group),
+        weights,
+        {1, 1, weights.count(1)},
         setup.backend().convolution_nd(setup.dtype(), shape, activation()));
   }
+
+ private:
+  bool has_channels(const Shape& top) const override { return axis_of(options().axis, top) == 1; }
 };
 
 }  // namespace

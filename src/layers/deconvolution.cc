@@ -17,17 +17,23 @@ class RunningDeconvolution final : public RunningLinear<ConvolutionOptions> {
     const Dim channels = setup.bottom()[0][1];
     if (const auto nd = over_all_axes(o, setup.bottom()[0])) {
       const kernels::WindowShape w = window_of(*nd, setup.top()[0]);
+      const Shape weights = weights_of(w, channels, o.num_output / o.group);
       declare(
           setup,
-          weights_of(w, channels, o.num_output / o.group),
+          weights,
+          {o.group, channels / o.group, weights.count(2)},
           setup.backend().deconvolution_nd(setup.dtype(), {w, channels, o.group}, activation()));
       return;
     }
     declare(
         setup,
         {channels, o.num_output / o.group, o.kernel.h, o.kernel.w},
+        {o.group, channels / o.group, o.kernel.h * o.kernel.w},
         setup.backend().deconvolution(setup.dtype(), convolution_shape(o, setup.top()[0], channels), activation()));
   }
+
+ private:
+  bool has_channels(const Shape&) const override { return true; }
 };
 
 }  // namespace

@@ -16,11 +16,16 @@ class RunningDeconvolutionNd final : public RunningLinear<ConvolutionNdOptions> 
     const Dim channels = setup.bottom()[0][axis_of(o.axis, setup.bottom()[0])];
     // The convolution that takes the top to the bottom.
     const kernels::ConvolutionNdShape shape{window_of(o, setup.top()[0]), channels, o.group};
+    const Shape weights = weights_of(shape.window, channels, o.num_output / o.group);
     declare(
         setup,
-        weights_of(shape.window, channels, o.num_output / o.group),
+        weights,
+        {o.group, channels / o.group, weights.count(2)},
         setup.backend().deconvolution_nd(setup.dtype(), shape, activation()));
   }
+
+ private:
+  bool has_channels(const Shape& top) const override { return axis_of(options().axis, top) == 1; }
 };
 
 }  // namespace

@@ -20,8 +20,13 @@ class RunningInnerProduct final : public RunningLinear<InnerProductOptions> {
         options().transpose};
     const Shape weights =
         options().transpose ? Shape{shape.inputs, shape.num_output} : Shape{shape.num_output, shape.inputs};
-    declare(setup, weights, setup.backend().inner_product(setup.dtype(), shape, activation()));
+    const OutputPlaces outputs =
+        options().transpose ? OutputPlaces{1, shape.inputs, 1} : OutputPlaces{1, 1, shape.inputs};
+    declare(setup, weights, outputs, setup.backend().inner_product(setup.dtype(), shape, activation()));
   }
+
+ private:
+  bool has_channels(const Shape& top) const override { return top.size() == 2; }
 };
 
 }  // namespace

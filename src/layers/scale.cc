@@ -1,7 +1,10 @@
 #include "sparknet/layers/scale.h"
 
+#include <algorithm>
+
 #include "src/layers/channels.h"
 #include "src/layers/common.h"
+#include "src/layers/folding.h"
 
 namespace sparknet {
 namespace {
@@ -44,6 +47,19 @@ class RunningScale final : public Layer {
   std::optional<FusedScale> as_scale() const override {
     if (options_.axis != 1 || options_.num_axes != 1) return {};
     return FusedScale{options_.bias};
+  }
+
+  std::optional<FusedAffine> as_affine(Phase) const override {
+    if (!as_scale()) return {};
+    const auto read =
+        [bias = options_.bias](std::span<const Tensor> params, std::span<double> scale, std::span<double> shift) {
+          read_numbers(params[0], scale);
+          if (bias)
+            read_numbers(params[1], shift);
+          else
+            std::ranges::fill(shift, 0.0);
+        };
+    return FusedAffine{options_.bias ? 2U : 1U, read};
   }
 
  private:

@@ -29,6 +29,10 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options)
         param.name);
   if (options.threads < 0)
     throw NetError(fmt::format("net \"{}\": {} threads cannot run it", param.name, options.threads), param.name);
+  if (options.freeze && options.phase != Phase::Test)
+    throw NetError(
+        fmt::format("net \"{}\": a net that learns cannot be frozen; freeze is for the test phase", param.name),
+        param.name);
   if (options.threads == 0) options.threads = kernels::usable_cores();
 
   connect();
@@ -158,21 +162,22 @@ void Net::Plan::fuse_layers() {
     if (!node.layer || node.bottoms.size() != 1) continue;
     const auto relu = node.layer->as_relu();
     const auto scale = node.layer->as_scale();
-    if (!relu && !scale) continue;
+    const auto affine = options.freeze ? node.layer->as_affine(options.phase) : std::nullopt;
+    if (!relu && !scale && !affine) continue;
     Blob& bottom = blobs[node.bottoms[0]];
     const Node& before = nodes[bottom.producer];
     const std::size_t into = before.fused() ? before.fused_into : bottom.producer;
-    const Node& taker = nodes[into];
+    Node& taker = nodes[into];
     if (!taker.layer || taker.tops.size() != 1 || bottom.consumers.size() != 1 || bottom.kept) continue;
     // A fused layer has no gradient and no loss of its own.
     const LayerExtras &mine = node.param.extras(), &others = before.param.extras();
     if (!mine.propagate_down.empty() || !mine.loss_weight.empty() || !others.loss_weight.empty()) continue;
-    if (relu) {
-      const bool has_relu = before.fused() && before.layer->as_relu();
-      if (has_relu || !taker.layer->fuse(*relu)) continue;
-    } else if (before.fused() || !taker.layer->fuse_scale(*scale, blobs[taker.bottoms[0]].shape, *backend)) {
-      continue;
-    }
+    const auto take_over = [&] {
+      if (relu) return !(before.fused() && before.layer->as_relu()) && taker.layer->fuse(*relu);
+      if (affine && taker.layer->fuse_affine(*affine, blobs[taker.tops[0]].shape)) return true;
+      return scale && !before.fused() && taker.layer->fuse_scale(*scale, blobs[taker.bottoms[0]].shape, *backend);
+    };
+    if (!take_over()) continue;
     node.fused_into = into;
     blobs[node.tops[0]].root = bottom.root;
     bottom.overwritten_by = i;
@@ -190,7 +195,7 @@ void Net::Plan::set_up_layers() {
     std::vector<Shape> bottom_shapes, top_shapes;
     for (const std::size_t b : node.bottoms) bottom_shapes.push_back(blobs[b].shape);
     for (const std::size_t t : node.tops) top_shapes.push_back(blobs[t].shape);
-    LayerSetup setup(bottom_shapes, top_shapes, options.dtype, options.phase, *backend);
+    LayerSetup setup(bottom_shapes, top_shapes, options.dtype, options.phase, *backend, options.freeze);
     try {
       node.layer->setup(setup);
     } catch (const BadInput& why) {
@@ -206,6 +211,7 @@ void Net::Plan::set_up_layers() {
     }
     node.scratch_bytes = setup.scratch_bytes;
     node.state_bytes = setup.state_bytes;
+    node.prepared_bytes = setup.prepared_bytes;
     node.reads_bottoms = setup.reads_bottoms;
     node.reads_tops = setup.reads_tops;
     node.can_recompute = setup.can_recompute;
@@ -418,6 +424,7 @@ void Net::Plan::bind_params(const Plan* owner) {
 void Net::Plan::bind_blobs() {
   memory_block = allocate(memory.blobs, "blobs");
   scratch_block = allocate(memory.scratch, "scratch memory");
+  if (memory.prepared > 0) prepared_block = allocate(memory.prepared, "prepared weights");
   const std::size_t report_bytes = sizeof(Report) + verdict_count * sizeof(kernels::Index);
   report_block = allocate(report_bytes, "report");
   const std::vector<kernels::Index> no_verdict(report_bytes / sizeof(kernels::Index), -1);
@@ -444,6 +451,7 @@ void Net::Plan::bind_blobs() {
   for (OwnFeed& own : own_feeds) own.inlet = inlet_of(nodes[own.node].tops);
   input_given.assign(inputs.size(), false);
 
+  std::size_t prepared_at = 0;
   std::vector<bool> filled(blobs.size(), false), begun(layout->size(), false);
   for (std::size_t i = nodes.size(); i-- > 0;) {
     Node& node = nodes[i];
@@ -489,6 +497,8 @@ void Net::Plan::bind_blobs() {
     for (std::size_t t = 0; t < node.tops.size(); ++t) elsewhere(node.tops[t], io.tops[t]);
     io.scratch_memory = static_cast<std::byte*>(scratch_block.get());
     io.state_memory = node.state_piece == none ? nullptr : at(node.state_piece);
+    if (node.prepared_bytes > 0) io.prepared_memory = static_cast<std::byte*>(prepared_block.get()) + prepared_at;
+    prepared_at += (node.prepared_bytes + 63) / 64 * 64;
     if (node.verdict != none) io.verdict_memory = static_cast<Report*>(report_block.get())->verdicts() + node.verdict;
     io.net_phase = options.phase;
     io.net_dtype = options.dtype;

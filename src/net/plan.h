@@ -56,7 +56,7 @@ struct Net::Plan {
     std::vector<std::size_t> params = {};  // in `layout`
     std::vector<Shape> param_shapes = {};
     // From LayerSetup.
-    std::size_t scratch_bytes = 0, state_bytes = 0;
+    std::size_t scratch_bytes = 0, state_bytes = 0, prepared_bytes = 0;
     std::size_t in_place_bottoms = 0;
     bool reads_bottoms = true, reads_tops = true, can_recompute = false;
     std::size_t verdict = none;  // in the report
@@ -135,6 +135,8 @@ struct Net::Plan {
   void bind_params(const Plan* owner);
   void bind_blobs();
 
+  /// Lets the layers of a frozen net prepare their parameters, if these have changed.
+  void prepare_layers();
   /// A forward pass in parts: the next batch, all layers, and what came of it.
   void take_inputs();
   void run_forward();
@@ -176,7 +178,7 @@ struct Net::Plan {
   std::vector<std::string> outputs;
 
   std::vector<Lifetime> pieces;
-  std::shared_ptr<void> memory_block, scratch_block, report_block;
+  std::shared_ptr<void> memory_block, scratch_block, prepared_block, report_block;
   std::size_t verdict_count = 0;
   std::unique_ptr<kernels::Download> reports;
   int unread_reports = 0;
@@ -189,6 +191,7 @@ struct Net::Plan {
   std::vector<Tensor> param_tensors, gradient_tensors;
   Tensor params, gradients;
   bool shares_all_params = false;
+  bool is_prepared = false;
   std::vector<Filler> fillers;  // of `layout`
   Dim arena_count = 0;
 

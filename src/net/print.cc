@@ -56,7 +56,9 @@ std::string Net::Plan::summary() const {
   std::string text = fmt::format(
       "{} ({}, {}, {})\n",
       param.name,
-      options.phase == Phase::Train ? "train" : "test",
+      options.phase == Phase::Train ? "train"
+      : options.freeze              ? "test, frozen"
+                                    : "test",
       to_string(options.dtype),
       backend->description());
   for (const Row& row : rows) {
@@ -77,13 +79,14 @@ std::string Net::Plan::summary() const {
     text += line + "\n";
   }
   text += fmt::format(
-      "parameters {}; memory: blobs {} ({} without sharing), parameters {}, gradients {}, scratch {}\n",
+      "parameters {}; memory: blobs {} ({} without sharing), parameters {}, gradients {}, scratch {}{}\n",
       total,
       human(memory.blobs),
       human(memory.blobs_unshared),
       shares_all_params ? "shared" : human(memory.params),
       human(memory.gradients),
-      human(memory.scratch));
+      human(memory.scratch),
+      memory.prepared > 0 ? fmt::format(", prepared weights {}", human(memory.prepared)) : "");
   return text;
 }
 

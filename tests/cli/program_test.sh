@@ -175,12 +175,13 @@ layer { name: "scores" type: "InnerProduct" bottom: "absolute" top: "scores" inn
 layer { name: "loss" type: "EuclideanLoss" bottom: "scores" bottom: "x" top: "loss" }
 END
 is 0 "<- sum        recomputed" summary --model absolute.prototxt --phase train --recompute
+is 0 " (test, frozen, f32, " summary --model net.prototxt --freeze
 is 0 'digraph "small"' draw --model net.prototxt
 is 0 "" draw --model net.prototxt net.dot
 [[ ! -s out.txt ]] || fail "draw prints what it writes"
 grep -q '^digraph "small"' net.dot || fail "no graph"
 is 0 "backward ms" time --model net.prototxt --iterations 3
-is 0 "examples/s" time --model net.prototxt --iterations 3 --phase test
+is 0 "examples/s" time --model net.prototxt --iterations 3 --phase test --freeze
 if grep -q backward out.txt; then fail "a backward pass in the test phase"; fi
 is 0 "" extract --model net.prototxt --weights whole.caffemodel --blobs ip --iterations 3 ip.npy
 head -c 128 ip.npy | grep -aq "'shape': (12, 2, )" || fail "ip.npy begins with $(head -c 128 ip.npy)"

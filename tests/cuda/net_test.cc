@@ -136,6 +136,26 @@ TEST_CASE("blobs, gradients, inputs and weights come and go") {
   CHECK(here.forward() == doctest::Approx(there.forward()));
 }
 
+TEST_CASE("a frozen net gives the same loss, before and after its weights were set") {
+  const NetParam param = net_with_everything(4);
+  Solver solver = solver_on(Device::cpu(), param, {.base_lr = 0.05});
+  NetOptions options = on(Device::cpu());
+  options.phase = Phase::Test;
+  Net here(param, options);
+  options.device = gpu;
+  options.freeze = true;
+  Net there(param, options);
+  CHECK(there.summary().find("fused into conv") != std::string::npos);
+  for (int i = 0; i < 3; ++i) {
+    solver.step(5);
+    for (Net* const net : {&here, &there}) {
+      net->set_weights(solver.net().weights());
+      net->set_data(digits());
+    }
+    for (int pass = 0; pass < 2; ++pass) CHECK(there.forward() == doctest::Approx(here.forward()).epsilon(1e-10));
+  }
+}
+
 TEST_CASE("a label that is none is said, and that step and those behind it change nothing") {
   const SolverParam param{.base_lr = 0.05, .momentum = 0.9};
   Tensor labels({24}, DType::F32);

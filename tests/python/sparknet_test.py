@@ -20,6 +20,7 @@ from sparknet.layers import (
     PoolingLayer,
     RDDLayer,
     ReLULayer,
+    ScaleLayer,
     SoftmaxWithLoss,
 )
 
@@ -136,6 +137,7 @@ class Mistakes(unittest.TestCase):
         wrong = r'recompute: it is "yes"; true or false is wanted'
         self.refused(sparknet.DataError, wrong, sparknet.Net, small_net(), "train", recompute="yes")
         sparknet.Net(small_net(), "train", recompute=True)
+        self.refused(sparknet.NetError, "freeze is for the test phase", sparknet.Net, small_net(), "train", freeze=True)
 
     def test_column_of_another_shape(self):
         solver = sparknet.Solver(small_solver(), small_net())
@@ -185,6 +187,22 @@ class Running(unittest.TestCase):
         del solver
         gc.collect()
         self.assertIsNone(alive())
+
+    def test_a_frozen_net_sees_weights_that_are_set(self):
+        param = sparknet.NetParam(
+            "frozen",
+            RDDLayer("x", [2, 3, 4, 4]),
+            ConvolutionLayer("conv", ["x"], kernel=1, num_output=2),
+            ScaleLayer("y", ["conv"], bias=True),
+        )
+        plain, frozen = sparknet.Net(param), sparknet.Net(param, freeze=True)
+        x = np.random.default_rng(1).normal(size=(2, 3, 4, 4)).astype("f4")
+        for seed in 2, 3:
+            weights = np.random.default_rng(seed).normal(size=plain.info["elements"]).astype("f4")
+            for net in plain, frozen:
+                net.set_weights(weights)
+                net.forward(x=x)
+            np.testing.assert_allclose(frozen.blob("y"), plain.blob("y"), rtol=1e-5, atol=1e-5)
 
     def test_dlpack(self):
         class Exported:

@@ -196,7 +196,11 @@ class SparkNetModel(Saved, Model):
                 with reported(TaskContext.get().partitionId()):
                     if made is None:
                         made = sparknet.Net(
-                            net, "test", threads=TaskContext.get().cpus(), keep=[blob for blob, *_ in added]
+                            net,
+                            "test",
+                            threads=TaskContext.get().cpus(),
+                            keep=[blob for blob, *_ in added],
+                            freeze=True,
                         )
                         made.set_weights(packed.value)
                     yield _with_blobs(made, batch, width, specs, lacking, prefix, transforms, added)
