@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Callable
 
@@ -220,6 +221,10 @@ def serve(args: argparse.Namespace, device: torch.device) -> None:
         batches = [(data, torch.randint(classes, (args.batch,)).to(device))]
     sgd = make_sgd(net, rate, args.sgd)
     run = net.eval() if args.infer else Training(net)
+    if args.freeze:
+        warnings.simplefilter("ignore", FutureWarning)  # torch.jit is on its way out, and faster than torch.compile here
+        with torch.inference_mode(False), torch.no_grad():
+            run = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(run, batches[0][0])))
     if args.compile:
         run = torch.compile(run, mode="reduce-overhead" if device.type == "cuda" else "default")
     wait = waiter(device)
@@ -242,7 +247,7 @@ def serve(args: argparse.Namespace, device: torch.device) -> None:
 
     step()  # compiles, which takes minutes, and lets cuDNN choose
     wait()
-    kind = "torch.compile" if args.compile else "eager"
+    kind = "torch.compile" if args.compile else "torch.jit" if args.freeze else "eager"
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     how = "inference" if args.infer else f"{args.sgd} SGD"
     print(f"ready PyTorch {torch.__version__} {kind} {args.layout} {how}, {where}, {args.precision}", flush=True)
@@ -312,6 +317,7 @@ def main() -> None:
     parser.add_argument("--net", choices=list(NETS))
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--infer", action="store_true", help="forward passes without dropout and gradients")
+    parser.add_argument("--freeze", action="store_true", help="with --infer: trace, freeze and optimise by torch.jit")
     parser.add_argument("--data", type=Path, help="LeNet's digits, as lenet_step --export writes them")
     parser.add_argument("--threads", type=int, help="of the CPU")
     parser.add_argument("--device", default="cpu")
