@@ -175,8 +175,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember(models));
   app.add_option("--batch", a.batch, "Examples in a batch")->required()->check(cli::at_least(1, 6));
   cli::add_device(&app, a.device);
-  app.add_flag("--infer", a.infer, "Forward passes of the test phase instead");
-  app.add_flag("--freeze", a.freeze, "With --infer: let the net prepare its weights");
+  CLI::Option* infers = app.add_flag("--infer", a.infer, "Forward passes of the test phase instead");
+  app.add_flag("--freeze", a.freeze, "With --infer: let the net prepare its weights")->needs(infers);
   app.add_flag("--recompute", a.recompute, "Compute cheap blobs again in the backward pass");
   app.add_flag("--strict", a.strict, "Keep a GPU from rounding factors to TF32");
   app.add_option("--threads", a.threads, "Threads that compute (all cores)")->check(cli::at_least(0, 6));

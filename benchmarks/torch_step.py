@@ -327,6 +327,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile; on a GPU it records CUDA graphs")
     parser.add_argument("--rates", action="store_true")
     args = parser.parse_args()
+    if args.freeze and not args.infer:
+        parser.error("--freeze is for --infer")
     device = torch.device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)

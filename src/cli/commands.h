@@ -30,15 +30,15 @@ struct NetArguments {
   std::string stage;
   int threads = 0;
   Device device = {};
-  bool recompute = false;
-  /// In the test phase.
-  bool freeze = false;
+  bool recompute = false, freeze = false;
 };
 
 NetOptions net_options(const NetArguments& arguments, std::vector<std::string> keep = {});
 /// The net, with the weights if there are any. What the weights lack is said on stderr.
 Net open_net(const NetArguments& arguments, std::vector<std::string> keep = {});
 void load_weights(Net& net, const std::string& files);
+/// The same net, frozen where that can be.
+NetArguments frozen(NetArguments arguments);
 /// "a,b" -> a, b
 std::vector<std::string> split(const std::string& text);
 /// Throws where an input of the net has no feed.

@@ -41,7 +41,7 @@ int extract(const ExtractArguments& arguments) {
   if (kind == ".npy" && names.size() > 1)
     throw UsageError(fmt::format("a .npy file holds one blob, and --blobs names {}; .h5 holds them all", names.size()));
 
-  Net net = open_net(arguments.net, names);
+  Net net = open_net(frozen(arguments.net), names);
   require_feeds(net);
   const Dim batch = net.batch_size(), examples = count_examples(net);
   std::int64_t batches = (examples + batch - 1) / batch;

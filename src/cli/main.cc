@@ -87,7 +87,7 @@ void add_recompute(CLI::App* app, bool& recompute) {
 }
 
 void add_freeze(CLI::App* app, bool& freeze) {
-  app->add_flag("--freeze", freeze, "In phase TEST: as test and extract run the net, with prepared weights");
+  app->add_flag("--freeze", freeze, "With --phase TEST: prepare the weights once, as test and extract do");
 }
 
 void add_net(CLI::App* app, NetArguments& net, bool needs_weights, const char* phase) {
@@ -144,7 +144,6 @@ int main(int argc, char** argv) {
   add_recompute(train_command, train_arguments.recompute);
 
   TestArguments test_arguments;
-  test_arguments.net.freeze = true;
   CLI::App* test_command =
       command(&app, "test", "Score trained weights: a line for each output", [&] { return test(test_arguments); });
   add_net(test_command, test_arguments.net, true, "TEST");
@@ -179,7 +178,6 @@ int main(int argc, char** argv) {
   draw_command->add_option("OUT", draw_arguments.out, "The .dot file (stdout)")->type_name("FILE");
 
   ExtractArguments extract_arguments;
-  extract_arguments.net.freeze = true;
   CLI::App* extract_command =
       command(&app, "extract", "Run a net over its data and keep blobs", [&] { return extract(extract_arguments); });
   add_net(extract_command, extract_arguments.net, true, "TEST");

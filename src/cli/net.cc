@@ -46,7 +46,7 @@ NetOptions net_options(const NetArguments& arguments, std::vector<std::string> k
       .device = arguments.device,
       .threads = arguments.threads,
       .recompute = arguments.recompute,
-      .freeze = arguments.freeze && arguments.phase == Phase::Test,
+      .freeze = arguments.freeze,
       .keep = std::move(keep),
       .level = arguments.level,
       .stages = split(arguments.stage)};
@@ -56,6 +56,11 @@ Net open_net(const NetArguments& arguments, std::vector<std::string> keep) {
   Net net(caffe::read_net(arguments.model), net_options(arguments, std::move(keep)));
   load_weights(net, arguments.weights);
   return net;
+}
+
+NetArguments frozen(NetArguments arguments) {
+  arguments.freeze = arguments.phase == Phase::Test;
+  return arguments;
 }
 
 void require_feeds(Net& net) {

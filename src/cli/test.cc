@@ -33,7 +33,7 @@ Means run_batches(Net& net, std::int64_t batches, const std::function<bool(std::
 }
 
 int test(const TestArguments& arguments) {
-  Net net = open_net(arguments.net);
+  Net net = open_net(frozen(arguments.net));
   require_feeds(net);
   std::optional<ProgressReport> report;
   if (isatty(STDOUT_FILENO))

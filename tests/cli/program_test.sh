@@ -176,6 +176,7 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "scores" bottom: "x" top: "lo
 END
 is 0 "<- sum        recomputed" summary --model absolute.prototxt --phase train --recompute
 is 0 " (test, frozen, f32, " summary --model net.prototxt --freeze
+is 1 "a net that learns cannot be frozen" time --model net.prototxt --freeze
 is 0 'digraph "small"' draw --model net.prototxt
 is 0 "" draw --model net.prototxt net.dot
 [[ ! -s out.txt ]] || fail "draw prints what it writes"
