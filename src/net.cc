@@ -7,6 +7,7 @@
 #include "src/layer_error.h"
 #include "src/net/plan.h"
 #include "src/suggest.h"
+#include "src/to_host.h"
 
 namespace sparknet {
 namespace {
@@ -264,13 +265,6 @@ void Net::Plan::Inlet::take(Feed& from, const kernels::Index* veto) {
   for (std::size_t i = 0; i < tops_.size(); ++i) uploads_[i]->send(tops_[i].raw(), veto);
 }
 
-Tensor Net::Plan::to_host(const Tensor& tensor) const {
-  if (backend->on_host()) return tensor;
-  Tensor copy(tensor.shape(), tensor.dtype());
-  backend->read(copy.raw(), tensor.raw(), tensor.bytes());
-  return copy;
-}
-
 void Net::Plan::copy_in(const Tensor& value, Tensor& target) const {
   const Tensor cast = value.dtype() == target.dtype() ? value : value.cast(target.dtype());
   if (backend->on_host()) {
@@ -344,7 +338,7 @@ void Net::Plan::run_backward(Node& node) {
 WeightCollection Net::weights() const {
   WeightCollection weights(plan_->layout, plan_->arena_count, plan_->options.dtype);
   for (std::size_t i = 0; i < plan_->layout->size(); ++i)
-    weights.tensor(i).copy_from(plan_->to_host(plan_->param_tensors[i]));
+    weights.tensor(i).copy_from(to_host(*plan_->backend, plan_->param_tensors[i]));
   return weights;
 }
 
@@ -424,7 +418,7 @@ Tensor Net::Plan::read(std::string_view name, bool diff) const {
     throw fail("shares its memory with the layer before it" + remedy);
   if (now < pieces[piece].first) throw fail(diff ? "is there after backward()" : "is there after forward()");
   if (now > pieces[piece].intact_until) throw fail("has given its memory to another" + remedy);
-  return to_host(diff ? blob.diff : blob.data);
+  return to_host(*backend, diff ? blob.diff : blob.data);
 }
 
 }  // namespace sparknet

@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "src/io/snapshot.h"
 #include "src/net/plan.h"
+#include "src/to_host.h"
 
 namespace sparknet {
 namespace {
@@ -347,7 +348,7 @@ void Solver::snapshot(const std::filesystem::path& file) const {
   snapshot.weights = s.net.weights();
   for (const Tensor& slot : s.history) {
     snapshot.history.push_back(snapshot.weights);
-    snapshot.history.back().arena().copy_from(s.net.plan_->to_host(slot));
+    snapshot.history.back().arena().copy_from(to_host(s.net.backend(), slot));
   }
   detail::write_snapshot(file, snapshot);
 }

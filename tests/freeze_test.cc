@@ -63,7 +63,7 @@ std::string check_frozen(
   for (const int threads : {1, 3}) {
     Net frozen(param, {.phase = Phase::Test, .dtype = dtype, .threads = threads, .freeze = true, .keep = keep});
     CAPTURE(frozen.summary());
-    for (const std::uint64_t seed : {1, 2}) {
+    for (const std::uint64_t seed : {1U, 2U}) {
       const WeightCollection weights = random_weights(plain, seed);
       for (Net* const net : {&plain, &frozen}) {
         net->set_weights(weights);

@@ -2,16 +2,9 @@
 
 #include <algorithm>
 
-#include "kernels/kernels.h"
+#include "src/to_host.h"
 
 namespace sparknet {
-
-Tensor on_host(const LayerIO& io, const Tensor& tensor) {
-  if (io.backend().on_host()) return tensor;
-  Tensor copy(tensor.shape(), tensor.dtype());
-  io.backend().read(copy.raw(), tensor.raw(), tensor.bytes());
-  return copy;
-}
 
 void read_numbers(const Tensor& from, std::span<double> to) {
   std::ranges::copy(from.cast(DType::F64).span<double>(), to.begin());
@@ -21,12 +14,12 @@ Folding::Result Folding::fold(const LayerIO& io, bool has_bias, Dim num_output, 
   const auto count = static_cast<std::size_t>(num_output);
   Tensor shifted(Shape{num_output}, DType::F64);
   const std::span<double> shift = shifted.span<double>();
-  if (has_bias) read_numbers(on_host(io, io.param(1)), shift);
+  if (has_bias) read_numbers(to_host(io.backend(), io.param(1)), shift);
   std::vector<double> scale(count, 1), by(count), plus(count);
   std::size_t param = has_bias ? 2 : 1;
   for (const FusedAffine& affine : affines_) {
     std::vector<Tensor> params;
-    for (std::size_t i = 0; i < affine.params; ++i) params.push_back(on_host(io, io.param(param++)));
+    for (std::size_t i = 0; i < affine.params; ++i) params.push_back(to_host(io.backend(), io.param(param++)));
     affine.read(params, by, plus);
     for (std::size_t o = 0; o < count; ++o) {
       scale[o] *= by[o];
@@ -34,7 +27,7 @@ Folding::Result Folding::fold(const LayerIO& io, bool has_bias, Dim num_output, 
     }
   }
 
-  Tensor scaled = on_host(io, io.param(0)).cast(DType::F64);
+  Tensor scaled = to_host(io.backend(), io.param(0)).cast(DType::F64);
   if (io.dtype() == DType::F64) scaled = scaled.copy();
   double* w = scaled.span<double>().data();
   const Dim outputs = num_output / places.groups;

@@ -30,8 +30,6 @@ class Folding {
   std::vector<FusedAffine> affines_;
 };
 
-/// The values of a tensor on the host: itself where it is there.
-Tensor on_host(const LayerIO& io, const Tensor& tensor);
 /// The numbers of a tensor on the host.
 void read_numbers(const Tensor& from, std::span<double> to);
 

@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 #include "sparknet/net_param.h"
 #include "src/layers/folding.h"
+#include "src/to_host.h"
 
 namespace sparknet {
 
@@ -28,7 +29,7 @@ class RunningLinear : public Layer {
   }
 
   void prepare(LayerIO& io) override {
-    Tensor weights = on_host(io, io.param(0));
+    Tensor weights = to_host(io.backend(), io.param(0));
     if (!folding_.empty()) {
       Folding::Result folded = folding_.fold(io, options_.bias, options_.num_output, outputs_);
       io.backend().write(io.prepared(), folded.bias.raw(), folded.bias.bytes());

@@ -150,8 +150,6 @@ struct Net::Plan {
   const kernels::Index* veto() const { return &static_cast<const Report*>(report_block.get())->veto; }
   [[noreturn]] void refuse(const Report& report);
 
-  /// Copies of what is not on the host, and what is.
-  Tensor to_host(const Tensor& tensor) const;
   void copy_in(const Tensor& value, Tensor& target) const;
 
   std::shared_ptr<kernels::Backend> make_backend() const;
