@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -189,8 +190,8 @@ struct Net::Plan {
   std::vector<Tensor> param_tensors, gradient_tensors;
   Tensor params, gradients;
   bool shares_all_params = false;
-  bool is_prepared = false;
-  std::vector<Filler> fillers;  // of `layout`
+  std::atomic<bool> is_prepared = false;  // const calls in several threads may take it back
+  std::vector<Filler> fillers;            // of `layout`
   Dim arena_count = 0;
 
   std::unique_ptr<Feed> feed;
