@@ -240,6 +240,20 @@ TEST_CASE("a frozen net sees weights that were set, written or announced") {
   CHECK(difference(run(own), Tensor(after.shape())) == 0);
 }
 
+TEST_CASE("a frozen net: each layer has prepared weights of its own") {
+  const auto prepared = [](int layers) {
+    NetParam param = net_of({1, 16, 6, 6}, {});
+    for (int i = 0; i < layers; ++i) {
+      const std::string bottom = i == 0 ? "x" : "conv" + std::to_string(i - 1);
+      param.add(ConvolutionLayer{"conv" + std::to_string(i), {bottom}, {.kernel = 1, .num_output = 16}});
+    }
+    return Net(param, {.phase = Phase::Test, .threads = 1, .freeze = true}).memory().prepared;
+  };
+  CHECK(prepared(0) == 0);
+  CHECK(prepared(1) >= 16 * 16 * sizeof(float));
+  CHECK(prepared(3) == 3 * prepared(1));
+}
+
 TEST_CASE("a frozen net: a pass allocates nothing, and one that learns is refused") {
   NetParam param = random_net(4, 7);
   Net net(param, {.phase = Phase::Test, .threads = 2, .freeze = true});
