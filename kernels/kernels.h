@@ -137,6 +137,7 @@ class PreparedLinear {
   virtual ~PreparedLinear() = default;
   virtual std::size_t scratch_bytes() const = 0;
   virtual std::size_t prepared_bytes() const = 0;
+  /// The weights are on the host.
   virtual void prepare(const void* weights, void* prepared, void* scratch) = 0;
   /// `bias` may be null.
   virtual void forward(const void* x, const void* prepared, const void* bias, void* y, void* scratch) = 0;

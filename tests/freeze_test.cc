@@ -7,6 +7,7 @@
 
 #include "sparknet/sparknet.h"
 #include "tests/count_allocations.h"
+#include "tests/message_of.h"
 #include "tests/nets.h"
 
 using namespace sparknet;
@@ -81,15 +82,6 @@ NetParam net_of(const Shape& input, const std::vector<LayerParam>& layers) {
   NetParam param("frozen", RDDLayer{"x", input});
   for (const LayerParam& layer : layers) param.add(layer);
   return param;
-}
-
-std::string message_of(auto&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 }  // namespace

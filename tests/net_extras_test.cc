@@ -13,21 +13,14 @@
 #include "sparknet/layers/softmax_with_loss.h"
 #include "sparknet/net.h"
 #include "sparknet/solver.h"
+#include "tests/message_of.h"
 
 using namespace sparknet;
+using namespace sparknet::testing;
 
 namespace {
 
 const NetOptions f64{.dtype = DType::F64, .threads = 1};
-
-std::string message_of(auto&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
 
 Tensor ramp(const Shape& shape, double step = 0.1) {
   Tensor values(shape, DType::F64);

@@ -17,6 +17,7 @@
 #include "sparknet/layers/scale.h"
 #include "sparknet/layers/softmax_with_loss.h"
 #include "tests/count_allocations.h"
+#include "tests/message_of.h"
 #include "tests/nets.h"
 
 using namespace sparknet;
@@ -75,15 +76,6 @@ std::vector<NetCase> net_cases(std::uint64_t random = 0) {
 
 std::vector<std::string> all_blobs(const NetParam& param) {
   return Net(param, {.threads = 1}).blob_names();
-}
-
-std::string message_of(auto&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 /// y = x^2: may run in place as far as it says, but reads x in backward.

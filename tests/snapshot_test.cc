@@ -8,6 +8,7 @@
 #include "sparknet/layers/inner_product.h"
 #include "sparknet/solver.h"
 #include "src/io/snapshot.h"
+#include "tests/message_of.h"
 #include "tests/nets.h"
 #include "tests/temp_dir.h"
 
@@ -36,15 +37,6 @@ std::string read(const std::filesystem::path& file) {
 
 void write(const std::filesystem::path& file, const std::string& content) {
   std::ofstream(file, std::ios::binary) << content;
-}
-
-std::string message_of(auto&& call) {
-  try {
-    call();
-  } catch (const DataError& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 }  // namespace
@@ -104,27 +96,27 @@ TEST_CASE("what a refused snapshot says") {
   NetParam wider = branching_net(5);
   wider.layers[2] = ConvolutionLayer{"conv", {"data"}, {.kernel = 5, .num_output = 6, .pad = 2}};
   CHECK(
-      message_of([&] { make_solver(wider).restore(dir / "a.snap"); }) ==
+      message_of<DataError>([&] { make_solver(wider).restore(dir / "a.snap"); }) ==
       name +
           ": weights do not fit net \"branches\": \"conv.weights\" is [6, 2, 3, 3] there and [6, 2, 5, 5] in the net\n"
           "  to train this layer from scratch, give it another name");
-  CHECK(message_of([&] {
+  CHECK(message_of<DataError>([&] {
           make_solver(branching_net(5), 2).restore(dir / "a.snap");
         }) == name + ": is of a run with seed 1, and this one has seed 2");
-  CHECK(message_of([&] {
+  CHECK(message_of<DataError>([&] {
           solver.restore(dir / "none.snap");
         }) == (dir / "none.snap").string() + ": there is no such file");
-  CHECK(message_of([&] {
+  CHECK(message_of<DataError>([&] {
           solver.restore(dir.path());
         }).find("this is a folder, and a file is wanted") != std::string::npos);
   write(dir / "b.snap", "PK\x03\x04 something else");
-  CHECK(message_of([&] {
+  CHECK(message_of<DataError>([&] {
           solver.restore(dir / "b.snap");
         }) == (dir / "b.snap").string() + ", byte 0: a snapshot begins with \"SPKNSNAP\"; this file does not");
   const std::string good = read(dir / "a.snap");
   write(dir / "c.snap", good.substr(0, 1000));
   CHECK(
-      message_of([&] { solver.restore(dir / "c.snap"); }) ==
+      message_of<DataError>([&] { solver.restore(dir / "c.snap"); }) ==
       (dir / "c.snap").string() + ", byte 12: the body is said to have " + std::to_string(good.size() - 24) +
           " bytes, and the file has 1000; it was cut off or added to");
   detail::Snapshot endless = detail::read_snapshot(dir / "a.snap");
@@ -137,10 +129,10 @@ TEST_CASE("what a refused snapshot says") {
       DType::F32);
   endless.history.clear();
   detail::write_snapshot(dir / "d.snap", endless);
-  CHECK(message_of([&] {
+  CHECK(message_of<DataError>([&] {
           detail::read_snapshot(dir / "d.snap");
         }).find("a multiplier is not finite") != std::string::npos);
-  CHECK(message_of([&] {
+  CHECK(message_of<DataError>([&] {
           solver.snapshot(dir / "no folder" / "x.snap");
         }) == (dir / "no folder" / "x.snap").string() + ": cannot be created: No such file or directory");
 }

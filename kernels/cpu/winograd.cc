@@ -33,7 +33,8 @@ double plain_cycles(const ConvolutionShape& s, Index lanes) {
   return static_cast<double>(s.batch * outputs * channels * s.kernel_h * s.kernel_w * vectors) / 0.9;
 }
 
-/// What minimal filtering costs in the same measure. The factors were measured (docs/performance.md).
+/// What minimal filtering costs in the same measure. The factors were measured (docs/performance.md), but for those of
+/// prepared weights, which are their bytes over the bandwidth that they come at.
 double filter_cycles(const ConvolutionShape& s, const Filter& f, Index lanes, bool prepared) {
   struct Costs {
     /// Of a tile's vector of channels, its vector of outputs, and the vector of weights of one channel.

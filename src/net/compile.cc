@@ -211,7 +211,7 @@ void Net::Plan::set_up_layers() {
     }
     node.scratch_bytes = setup.scratch_bytes;
     node.state_bytes = setup.state_bytes;
-    node.prepared_bytes = setup.prepared_bytes;
+    node.prepared_bytes = (setup.prepared_bytes + 63) / 64 * 64;
     node.reads_bottoms = setup.reads_bottoms;
     node.reads_tops = setup.reads_tops;
     node.can_recompute = setup.can_recompute;
@@ -498,7 +498,7 @@ void Net::Plan::bind_blobs() {
     io.scratch_memory = static_cast<std::byte*>(scratch_block.get());
     io.state_memory = node.state_piece == none ? nullptr : at(node.state_piece);
     if (node.prepared_bytes > 0) io.prepared_memory = static_cast<std::byte*>(prepared_block.get()) + prepared_at;
-    prepared_at += (node.prepared_bytes + 63) / 64 * 64;
+    prepared_at += node.prepared_bytes;
     if (node.verdict != none) io.verdict_memory = static_cast<Report*>(report_block.get())->verdicts() + node.verdict;
     io.net_phase = options.phase;
     io.net_dtype = options.dtype;

@@ -89,7 +89,7 @@ void Net::Plan::lay_out_memory() {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     Node& node = nodes[i];
     memory.scratch = std::max(memory.scratch, node.scratch_bytes);
-    memory.prepared += (node.prepared_bytes + 63) / 64 * 64;
+    memory.prepared += node.prepared_bytes;
     if (node.state_bytes)
       node.state_piece =
           add_piece(node.state_bytes, static_cast<int>(i), node.runs_backward ? backward_step(i) : static_cast<int>(i));

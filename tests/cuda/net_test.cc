@@ -12,6 +12,7 @@
 #include "sparknet/distributed/workers.h"
 #include "sparknet/sparknet.h"
 #include "src/cuda.h"
+#include "tests/message_of.h"
 #include "tests/nets.h"
 #include "tests/place.h"
 #include "tests/temp_dir.h"
@@ -65,15 +66,6 @@ double worst(const std::vector<double>& a, const std::vector<double>& b) {
   double most = 0;
   for (std::size_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a[i] - b[i]));
   return most;
-}
-
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "src/io/bytes.h"
+#include "tests/message_of.h"
 #include "tests/tensor_values.h"
 
 using namespace sparknet;
@@ -105,15 +106,6 @@ void check_same(const Contribution& a, const Contribution& b) {
   CHECK(a.whole == b.whole);
   REQUIRE(a.sums.size() == b.sums.size());
   for (std::size_t i = 0; i < a.sums.size(); ++i) CHECK(same_bits(a.sums[i], b.sums[i]));
-}
-
-std::string message_of(auto&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 /// Sums of random numbers, and weights of which no two are alike.
