@@ -564,6 +564,26 @@ struct UpdatePass {
   double momentum = 0, gain = 0, momentum2 = 0, gain2 = 0, delta = 0, shrink = 0;
 };
 
+/// What a batch of bytes stands for: y[n][c][h][w] = (x[n][c][h][w] - mean) * scale.
+struct ByteBatch {
+  /// Of y, of the mean and of the arithmetic.
+  DType dtype = DType::F32;
+  Index examples = 0, channels = 1, height = 1, width = 1;
+  double scale = 1;
+  /// `mean_count` values on the host, read when an Upload is made; that of [c][h][w] is at the sum of its indices times
+  /// the steps.
+  const void* mean = nullptr;
+  Index mean_count = 0;
+  Index mean_steps[3] = {0, 0, 0};
+  /// Whether y was cut out of a larger image, over which the mean goes: then three numbers for each example follow the
+  /// bytes at placements_at(), of 32 bits: its first row and column there, and 1 where it was mirrored, else 0.
+  bool placed = false;
+
+  Index count() const { return examples * channels * height * width; }
+  std::size_t placements_at() const { return (static_cast<std::size_t>(count()) + 3) / 4 * 4; }
+  std::size_t bytes() const { return placements_at() + (placed ? static_cast<std::size_t>(examples) * 12 : 0); }
+};
+
 /// A way for blocks of one size from the host into a backend's memory, while that works on what came before.
 class Upload {
  public:
@@ -602,6 +622,8 @@ class Backend {
   virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
   virtual void wait() = 0;
   virtual std::unique_ptr<Upload> upload(std::size_t bytes) = 0;
+  /// For batches that go over as bytes() bytes and become numbers on the way; null where the memory is the host's.
+  virtual std::unique_ptr<Upload> upload(const ByteBatch&) { return nullptr; }
   virtual std::unique_ptr<Download> download(std::size_t bytes, int depth) = 0;
   /// Between the two calls the same work is asked for every time, but for numbers: random words, and the scalars of
   /// updates. A backend may record it once and then repeat it as a whole.

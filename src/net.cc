@@ -42,7 +42,7 @@ int Net::threads() const {
   return plan_->backend->threads();
 }
 Feed* Net::feed() {
-  return plan_->feed.get();
+  return plan_->inlet ? &plan_->inlet->feed() : nullptr;
 }
 const std::vector<std::string>& Net::outputs() const {
   return plan_->outputs;
@@ -69,10 +69,10 @@ void Net::set_passes(std::uint64_t passes) {
     for (Plan::OwnFeed& own : plan_->own_feeds) own.seek(static_cast<std::int64_t>(passes) * own.batch);
 }
 bool Net::is_fed() const {
-  return plan_->inputs.empty() || plan_->feed;
+  return plan_->inputs.empty() || plan_->inlet;
 }
 void Net::rewind() {
-  if (plan_->feed) plan_->feed->seek(0);
+  if (plan_->inlet) plan_->inlet->feed().seek(0);
   for (Plan::OwnFeed& own : plan_->own_feeds) own.seek(0);
 }
 const std::vector<SharedParam>& Net::shared_params() const {
@@ -127,7 +127,9 @@ void Net::set_data(SourcePtr source, FeedOptions options) {
   for (const std::size_t input : plan_->inputs)
     slots.push_back({plan_->blobs[input].name, plan_->blobs[input].shape, plan_->options.dtype});
   try {
-    plan_->feed = std::make_unique<Feed>(std::move(source), std::move(slots), std::move(options));
+    Inlet inlet(plan_->options.device, std::move(source), std::move(slots), std::move(options));
+    inlet.bind(*plan_->backend, plan_->data_of(plan_->inputs));
+    plan_->inlet = std::move(inlet);
   } catch (const DataError& why) {
     throw NetError(fmt::format("net \"{}\" cannot be fed: {}", plan_->param.name, why.what()), plan_->param.name);
   }
@@ -169,11 +171,11 @@ double Net::forward() {
 }
 
 void Net::Plan::take_inputs() {
-  if (feed)
-    inlet.take(*feed, veto());
+  if (inlet)
+    inlet->take(veto());
   else
     require_inputs();
-  for (OwnFeed& own : own_feeds) own.inlet.take(*own.feed, veto());
+  for (OwnFeed& own : own_feeds) own.inlet.take(veto());
 }
 
 void Net::Plan::prepare_layers() {
@@ -251,18 +253,10 @@ void Net::Plan::refuse(const Report& report) {
   throw error(index, "refuses its input");
 }
 
-Net::Plan::Inlet::Inlet(kernels::Backend& backend, std::vector<Tensor> tops) : tops_(std::move(tops)) {
-  for (std::size_t i = 0; i < tops_.size() && !backend.on_host(); ++i)
-    uploads_.push_back(backend.upload(tops_[i].bytes()));
-}
-
-void Net::Plan::Inlet::take(Feed& from, const kernels::Index* veto) {
-  if (uploads_.empty()) return from.next(tops_);
-  std::vector<Tensor> buffers;
-  for (std::size_t i = 0; i < tops_.size(); ++i)
-    buffers.push_back(Tensor::borrow(uploads_[i]->buffer(), tops_[i].shape(), tops_[i].dtype()));
-  from.next(buffers);
-  for (std::size_t i = 0; i < tops_.size(); ++i) uploads_[i]->send(tops_[i].raw(), veto);
+std::vector<Tensor> Net::Plan::data_of(const std::vector<std::size_t>& of) const {
+  std::vector<Tensor> tensors;
+  for (const std::size_t blob : of) tensors.push_back(blobs[blob].data);
+  return tensors;
 }
 
 void Net::Plan::copy_in(const Tensor& value, Tensor& target) const {

@@ -84,6 +84,11 @@ std::unique_ptr<Upload> CudaBackend::upload(std::size_t bytes) {
   return make_upload(context_, bytes);
 }
 
+std::unique_ptr<Upload> CudaBackend::upload(const ByteBatch& batch) {
+  context_.use();
+  return make_upload(context_, batch);
+}
+
 std::unique_ptr<Download> CudaBackend::download(std::size_t bytes, int depth) {
   context_.use();
   return make_download(context_, bytes, depth);

@@ -16,6 +16,7 @@ class CudaBackend final : public Backend {
   void copy(void* to, const void* from, std::size_t bytes) override;
   void wait() override;
   std::unique_ptr<Upload> upload(std::size_t bytes) override;
+  std::unique_ptr<Upload> upload(const ByteBatch& batch) override;
   std::unique_ptr<Download> download(std::size_t bytes, int depth) override;
   void begin_step() override;
   void end_step() override;

@@ -11,7 +11,7 @@
 namespace sparknet::kernels::cuda {
 
 /// Of the table below; a module of another version is refused.
-constexpr std::uint32_t kModuleVersion = 2;
+constexpr std::uint32_t kModuleVersion = 3;
 constexpr const char* kModuleFunction = "sparknet_cuda_module";
 
 struct DeviceInfo {

@@ -22,6 +22,20 @@ class Pinned {
   void* memory_ = nullptr;
 };
 
+class DeviceMemory {
+ public:
+  DeviceMemory(Context& context, std::size_t bytes, const char* what) {
+    context.check(cudaMalloc(&memory_, bytes > 0 ? bytes : 1), what);
+  }
+  ~DeviceMemory() { cudaFree(memory_); }
+  DeviceMemory(DeviceMemory&& other) noexcept : memory_(other.memory_) { other.memory_ = nullptr; }
+  DeviceMemory& operator=(DeviceMemory&&) = delete;
+  void* get() const { return memory_; }
+
+ private:
+  void* memory_ = nullptr;
+};
+
 class Event {
  public:
   explicit Event(Context& context) {
@@ -48,8 +62,33 @@ void copy_words(Context& context, std::size_t bytes, const void* from, void* to,
   });
 }
 
+/// Makes numbers of bytes that are not in the way of a veto. I counts the elements: 32 bits divide faster than 64.
+template <class T, class I>
+void take_bytes(Context& context, const ByteBatch& batch, const T* mean, const void* from, T* to, const Index* veto) {
+  const auto* const bytes = static_cast<const std::uint8_t*>(from);
+  const auto* const placements = reinterpret_cast<const std::int32_t*>(bytes + batch.placements_at());
+  const I channels = static_cast<I>(batch.channels), height = static_cast<I>(batch.height),
+          width = static_cast<I>(batch.width);
+  const Index by_channel = batch.mean_steps[0], by_row = batch.mean_steps[1], by_column = batch.mean_steps[2];
+  const bool placed = batch.placed;
+  const T scale = static_cast<T>(batch.scale);
+  for_each(context, "taking a batch", batch.count(), [=] __device__(Index i) {
+    if (*veto >= 0) return;
+    const I row = static_cast<I>(i) / width, plane = row / height, example = plane / channels;
+    const Index c = plane - example * channels;
+    Index y = row - plane * height, x = static_cast<I>(i) - row * width;
+    if (placed) {
+      const std::int32_t* const placement = placements + 3 * static_cast<Index>(example);
+      if (placement[2]) x = static_cast<Index>(width) - 1 - x;
+      y += placement[0];
+      x += placement[1];
+    }
+    to[i] = (static_cast<T>(bytes[i]) - mean[c * by_channel + y * by_row + x * by_column]) * scale;
+  });
+}
+
 /// Two buffers, which are filled, copied to the device by a stream of their own, and from there to their place in turn.
-class CudaUpload final : public Upload {
+class CudaUpload : public Upload {
  public:
   CudaUpload(Context& context, std::size_t bytes) : context_(context), bytes_(bytes) {
     context.check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
@@ -75,39 +114,67 @@ class CudaUpload final : public Upload {
     // The batch that lay there has been taken.
     context_.check(cudaStreamWaitEvent(stream_, buffer.taken.get(), 0), "sending a batch");
     context_.check(
-        cudaMemcpyAsync(buffer.device, buffer.host.get(), bytes_, cudaMemcpyHostToDevice, stream_),
+        cudaMemcpyAsync(buffer.device.get(), buffer.host.get(), bytes_, cudaMemcpyHostToDevice, stream_),
         "sending a batch");
     context_.check(cudaEventRecord(buffer.arrived.get(), stream_), "sending a batch");
     context_.check(cudaStreamWaitEvent(context_.stream(), buffer.arrived.get(), 0), "taking a batch");
-    copy_words(context_, bytes_, buffer.device, to, veto);
+    take(buffer.device.get(), to, veto);
     context_.check(cudaEventRecord(buffer.taken.get(), context_.stream()), "taking a batch");
   }
 
- private:
-  struct Buffer {
-    Buffer(Context& context, std::size_t bytes) : host(context, bytes), arrived(context), taken(context) {
-      context.check(cudaMalloc(&device, bytes > 0 ? bytes : 1), "allocating memory for a batch");
-    }
-    ~Buffer() { cudaFree(device); }
-    Buffer(Buffer&& other) noexcept
-        : host(std::move(other.host)),
-          arrived(std::move(other.arrived)),
-          taken(std::move(other.taken)),
-          device(other.device) {
-      other.device = nullptr;
-    }
-    Buffer& operator=(Buffer&&) = delete;
-
-    Pinned host;
-    Event arrived, taken;
-    void* device = nullptr;
-  };
+ protected:
+  /// Lets the net have what has come over.
+  virtual void take(const void* from, void* to, const Index* veto) { copy_words(context_, bytes_, from, to, veto); }
 
   Context& context_;
+
+ private:
+  struct Buffer {
+    Buffer(Context& context, std::size_t bytes)
+        : host(context, bytes),
+          device(context, bytes, "allocating memory for a batch"),
+          arrived(context),
+          taken(context) {}
+
+    Pinned host;
+    DeviceMemory device;
+    Event arrived, taken;
+  };
+
   std::size_t bytes_;
   cudaStream_t stream_ = nullptr;
   std::vector<Buffer> buffers_;
   std::size_t next_ = 0;
+};
+
+template <class T>
+class ByteUpload final : public CudaUpload {
+ public:
+  ByteUpload(Context& context, const ByteBatch& batch)
+      : CudaUpload(context, batch.bytes()),
+        batch_(batch),
+        mean_(context, static_cast<std::size_t>(batch.mean_count) * sizeof(T), "allocating memory for a mean") {
+    const std::size_t bytes = static_cast<std::size_t>(batch.mean_count) * sizeof(T);
+    context.check(
+        cudaMemcpyAsync(mean_.get(), batch.mean, bytes, cudaMemcpyHostToDevice, context.stream()),
+        "sending a mean");
+    context.wait();
+  }
+  ~ByteUpload() override {
+    context_.use();
+    cudaStreamSynchronize(context_.stream());
+  }
+
+ private:
+  void take(const void* from, void* to, const Index* veto) override {
+    if (batch_.count() < Index{1} << 32)
+      take_bytes<T, std::uint32_t>(context_, batch_, in<T>(mean_.get()), from, out<T>(to), veto);
+    else
+      take_bytes<T, Index>(context_, batch_, in<T>(mean_.get()), from, out<T>(to), veto);
+  }
+
+  ByteBatch batch_;
+  DeviceMemory mean_;
 };
 
 class CudaDownload final : public Download {
@@ -148,6 +215,12 @@ class CudaDownload final : public Download {
 
 std::unique_ptr<Upload> make_upload(Context& context, std::size_t bytes) {
   return std::make_unique<CudaUpload>(context, bytes);
+}
+
+std::unique_ptr<Upload> make_upload(Context& context, const ByteBatch& batch) {
+  std::unique_ptr<Upload> made;
+  with_type(batch.dtype, [&](auto zero) { made = std::make_unique<ByteUpload<decltype(zero)>>(context, batch); });
+  return made;
 }
 
 std::unique_ptr<Download> make_download(Context& context, std::size_t bytes, int depth) {

@@ -39,30 +39,52 @@ struct Input {
   std::size_t stride;                   // bytes from one example of the batch to the next
 };
 
+void check_type(const FeedSlot& slot, const Column& column) {
+  const auto refuse = [&](const std::string& wanted) {
+    throw DTypeError(fmt::format("column \"{}\": a slot {}, not {}", slot.name, wanted, to_string(slot.dtype)));
+  };
+  switch (slot.part) {
+    case FeedPart::Values:
+      if (slot.dtype != DType::F32 && slot.dtype != DType::F64) refuse("is f32 or f64");
+      break;
+    case FeedPart::Stored:
+      if (slot.dtype != column.dtype)
+        refuse(fmt::format("for examples as they are stored is {}, as the column is", to_string(column.dtype)));
+      break;
+    case FeedPart::Placement:
+      if (slot.dtype != DType::I32) refuse("for placements is i32");
+  }
+}
+
 Input make_input(const DataSource& source, const FeedSlot& slot, const FeedOptions& options) {
-  if (slot.dtype != DType::F32 && slot.dtype != DType::F64)
-    throw DTypeError(fmt::format("column \"{}\": a slot is f32 or f64, not {}", slot.name, to_string(slot.dtype)));
   if (slot.shape.empty() || slot.shape[0] < 1)
     fail(slot.name, fmt::format("the slot {} has no room for an example", to_string(slot.shape)));
 
   const std::size_t number = find_column(source, slot.name);
   const Column& column = source.columns()[number];
+  check_type(slot, column);
   const auto transform = options.transforms.find(slot.name);
   const bool transformed = transform != options.transforms.end();
-  std::unique_ptr<const detail::Transformer> transformer =
-      detail::make_transformer(column, transformed ? transform->second : Transform{}, options.random, slot.dtype);
+  std::unique_ptr<const detail::Transformer> transformer = detail::make_transformer(
+      column,
+      transformed ? transform->second : Transform{},
+      options.random,
+      slot.dtype,
+      slot.part);
 
   const Shape wanted(std::span<const Dim>(slot.shape.begin() + 1, slot.shape.end()));
   const Shape& given = transformer->shape();
   if (wanted != given && !(wanted.count() == 1 && given.count() == 1))
     fail(
         slot.name,
-        fmt::format(
-            "the slot {} takes examples {}, and these are {}{}",
-            to_string(slot.shape),
-            to_string(wanted),
-            to_string(given),
-            given == column.shape ? "" : " after the crop"));
+        slot.part == FeedPart::Placement
+            ? fmt::format("the slot {} takes placements, which are [N, 3]", to_string(slot.shape))
+            : fmt::format(
+                  "the slot {} takes examples {}, and these are {}{}",
+                  to_string(slot.shape),
+                  to_string(wanted),
+                  to_string(given),
+                  given == column.shape ? "" : " after the crop"));
   const std::size_t stride = static_cast<std::size_t>(wanted.count()) * size_of(slot.dtype);
   return {number, std::move(transformer), std::make_unique<std::byte[]>(column.bytes()), stride};
 }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -42,24 +44,18 @@ class TypedTransformer final : public Transformer {
     for (std::size_t c = 0; c < channel_mean_.size() && !transform.mean_values.empty(); ++c)
       channel_mean_[c] = static_cast<T>(transform.mean_values[transform.mean_values.size() == 1 ? 0 : c]);
 
-    // Without a placement there is no need of short rows.
-    if (crops_ || draws_flip_) return;
-    if (transform.mean_values.size() <= 1) height_ = std::exchange(channels_, 1) * height_;
-    width_ *= std::exchange(height_, 1);
-    cut_height_ = height_, cut_width_ = width_;
+    join_rows(transform.mean_values.size() <= 1);
   }
 
   void apply(const std::byte* in, std::byte* out, const Placement& placement) const override {
     const In* const source = reinterpret_cast<const In*>(in);
-    Out* target = reinterpret_cast<Out*>(out);
-    for (Dim c = 0; c < channels_; ++c)
-      for (Dim y = 0; y < cut_height_; ++y, target += cut_width_) {
-        const Dim offset = (c * height_ + placement.top + y) * width_ + placement.left;
-        if (!image_mean_.empty())
-          row(source + offset, target, image_mean_.data() + offset, placement.flip);
-        else
-          row(source + offset, target, channel_mean_[static_cast<std::size_t>(c)], placement.flip);
-      }
+    Out* const target = reinterpret_cast<Out*>(out);
+    for_rows(placement, [&](Dim c, Dim from, Dim to) {
+      if (!image_mean_.empty())
+        row(source + from, target + to, image_mean_.data() + from, placement.flip);
+      else
+        row(source + from, target + to, channel_mean_[static_cast<std::size_t>(c)], placement.flip);
+    });
   }
 
  private:
@@ -71,6 +67,41 @@ class TypedTransformer final : public Transformer {
 
   T scale_;
   std::vector<T> image_mean_, channel_mean_;
+};
+
+template <class T>
+class Cutter final : public Transformer {
+ public:
+  Cutter(const Column& column, const Transform& transform, bool random) : Transformer(column, transform, random) {
+    join_rows(true);
+  }
+
+  void apply(const std::byte* in, std::byte* out, const Placement& placement) const override {
+    for_rows(placement, [&](Dim, Dim from, Dim to) {
+      const T* const first = reinterpret_cast<const T*>(in) + from;
+      T* const target = reinterpret_cast<T*>(out) + to;
+      if (placement.flip)
+        std::reverse_copy(first, first + cut_width_, target);
+      else
+        std::copy_n(first, cut_width_, target);
+    });
+  }
+};
+
+class PlacementWriter final : public Transformer {
+ public:
+  PlacementWriter(const Column& column, const Transform& transform, bool random)
+      : Transformer(column, transform, random) {
+    shape_ = {3};
+  }
+
+  void apply(const std::byte*, std::byte* out, const Placement& placement) const override {
+    const std::int32_t numbers[] = {
+        static_cast<std::int32_t>(placement.top),
+        static_cast<std::int32_t>(placement.left),
+        placement.flip};
+    std::memcpy(out, numbers, sizeof numbers);
+  }
 };
 
 }  // namespace
@@ -121,6 +152,13 @@ Transformer::Transformer(const Column& column, const Transform& transform, bool 
   }
 }
 
+void Transformer::join_rows(bool across_channels) {
+  if (crops_ || draws_flip_) return;
+  if (across_channels) height_ = std::exchange(channels_, 1) * height_;
+  width_ *= std::exchange(height_, 1);
+  cut_height_ = height_, cut_width_ = width_;
+}
+
 Placement Transformer::place(std::uint64_t seed, std::uint64_t example) const {
   Placement placement;
   const Dim below = height_ - cut_height_, right = width_ - cut_width_;
@@ -138,8 +176,10 @@ Placement Transformer::place(std::uint64_t seed, std::uint64_t example) const {
 }
 
 std::unique_ptr<const Transformer> make_transformer(
-    const Column& column, const Transform& transform, bool random, DType out) {
+    const Column& column, const Transform& transform, bool random, DType out, FeedPart part) {
+  if (part == FeedPart::Placement) return std::make_unique<PlacementWriter>(column, transform, random);
   return dispatch(column.dtype, [&]<class In>(TypeTag<In>) -> std::unique_ptr<const Transformer> {
+    if (part == FeedPart::Stored) return std::make_unique<Cutter<In>>(column, transform, random);
     if (out == DType::F64) return std::make_unique<TypedTransformer<In, double>>(column, transform, random);
     return std::make_unique<TypedTransformer<In, float>>(column, transform, random);
   });

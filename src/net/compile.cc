@@ -146,7 +146,7 @@ void Net::Plan::open_feeds() {
       if (options.phase == Phase::Train && options.parts != 1)
         own->source = partition(std::move(own->source), options.part, options.parts);
       own_feeds.push_back(
-          {std::make_unique<Feed>(std::move(own->source), std::move(slots), std::move(own->options)),
+          {Inlet(options.device, std::move(own->source), std::move(slots), std::move(own->options)),
            i,
            shape.empty() ? 1 : shape[0]});
     } catch (const Error& why) {
@@ -442,13 +442,7 @@ void Net::Plan::bind_blobs() {
     blob.data = tensor_at(blob.data_piece, blob.shape);
     if (blob.diff_piece != none) blob.diff = tensor_at(blob.diff_piece, blob.shape);
   }
-  const auto inlet_of = [&](const std::vector<std::size_t>& tops) {
-    std::vector<Tensor> tensors;
-    for (const std::size_t t : tops) tensors.push_back(blobs[t].data);
-    return Inlet(*backend, std::move(tensors));
-  };
-  inlet = inlet_of(inputs);
-  for (OwnFeed& own : own_feeds) own.inlet = inlet_of(nodes[own.node].tops);
+  for (OwnFeed& own : own_feeds) own.inlet.bind(*backend, data_of(nodes[own.node].tops));
   input_given.assign(inputs.size(), false);
 
   std::size_t prepared_at = 0;

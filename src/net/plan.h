@@ -10,6 +10,7 @@
 
 #include "kernels/kernels.h"
 #include "sparknet/net.h"
+#include "src/net/inlet.h"
 #include "src/net/memory_plan.h"
 
 namespace sparknet {
@@ -83,18 +84,6 @@ struct Net::Plan {
     bool fused() const { return fused_into != none; }
   };
 
-  /// Takes batches from a feed to where the net runs.
-  class Inlet {
-   public:
-    Inlet() = default;
-    Inlet(kernels::Backend& backend, std::vector<Tensor> tops);
-    void take(Feed& from, const kernels::Index* veto);
-
-   private:
-    std::vector<Tensor> tops_;
-    std::vector<std::unique_ptr<kernels::Upload>> uploads_;  // none where the tops are on the host
-  };
-
   /// When the values in a root's memory are needed: from step `first` to `last` of the forward pass, and from the first
   /// to the last step of the backward pass that reads them, if one does.
   struct Life {
@@ -105,13 +94,12 @@ struct Net::Plan {
 
   /// The feed of a layer that has its own.
   struct OwnFeed {
-    std::unique_ptr<Feed> feed;
+    Inlet inlet;
     std::size_t node;
     Dim batch;
-    Inlet inlet = {};
 
     void seek(std::int64_t cursor) {
-      if (feed->cursor() != cursor) feed->seek(cursor);
+      if (inlet.feed().cursor() != cursor) inlet.feed().seek(cursor);
     }
   };
 
@@ -148,6 +136,7 @@ struct Net::Plan {
   void start_report();
   /// The loss of the pass whose report was started first of those.
   double finish_forward();
+  std::vector<Tensor> data_of(const std::vector<std::size_t>& of) const;
   const kernels::Index* veto() const { return &static_cast<const Report*>(report_block.get())->veto; }
   [[noreturn]] void refuse(const Report& report);
 
@@ -172,8 +161,8 @@ struct Net::Plan {
   std::vector<Blob> blobs;
   std::map<std::string, std::size_t, std::less<>> blob_index;
   std::vector<std::size_t> inputs;  // but for those of layers with a feed of their own
-  Inlet inlet;
-  std::vector<bool> input_given;  // by set_input; without a feed all must be
+  std::optional<Inlet> inlet;       // of the inputs, once there is data for them
+  std::vector<bool> input_given;    // by set_input; without a feed all must be
   std::vector<std::string> outputs;
 
   std::vector<Lifetime> pieces;
@@ -194,7 +183,6 @@ struct Net::Plan {
   std::vector<Filler> fillers;            // of `layout`
   Dim arena_count = 0;
 
-  std::unique_ptr<Feed> feed;
   std::vector<OwnFeed> own_feeds;
   Observer observer;
   Dim batch = 1;

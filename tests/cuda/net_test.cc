@@ -241,9 +241,83 @@ TEST_CASE("batches that are sent one behind the other arrive in order") {
     float last = 0;
     place->read(&last, memory + 63, sizeof last);
     CHECK(last == 4);
+
+    constexpr float kMean[] = {1, 2};
+    const kernels::ByteBatch batch{
+        .examples = 2,
+        .channels = 2,
+        .width = 3,
+        .scale = 2,
+        .mean = kMean,
+        .mean_count = 2,
+        .mean_steps = {1, 0, 0}};
+    const auto bytes = place->upload(batch);
+    for (int i = 0; i < 5; ++i) {
+      set_veto(i == 3 ? 2 : -1);
+      std::fill_n(static_cast<std::uint8_t*>(bytes->buffer()), batch.count(), static_cast<std::uint8_t>(10 + i));
+      bytes->send(memory, veto);
+      place->read(&last, memory + 11, sizeof last);
+      CHECK(last == 2.0F * static_cast<float>(8 + (i == 3 ? 2 : i)));
+    }
     place->release(memory);
     place->release(veto);
   }
+}
+
+TEST_CASE("images of bytes become numbers on the GPU, with the bits of the CPU") {
+  Tensor images({11, 3, 9, 8}, DType::U8), flags({11, 5}, DType::U8), labels({11}, DType::U8), mean({3, 9, 8});
+  Random random(4);
+  for (Tensor* const bytes : {&images, &flags, &labels})
+    for (std::uint8_t& byte : bytes->span<std::uint8_t>()) byte = static_cast<std::uint8_t>(random.bits());
+  for (float& value : mean.span<float>()) value = static_cast<float>(random.uniform(0, 255));
+  Tensor flags_mean({5}, DType::F64);
+  for (double& value : flags_mean.span<double>()) value = random.uniform(0, 255);
+  const SourcePtr source = from_tensors({{"data", images}, {"flags", flags}, {"label", labels}});
+
+  const Transform ways[] = {
+      {},
+      {.scale = 1 / 255.0},
+      {.scale = 0.3, .mean_values = {100}, .crop = 7},
+      {.mean_values = {100, 90.5, 80.1}, .mirror = true},
+      {.scale = 0.7, .mean = mean},
+      {.scale = 0.7, .mean = mean, .mirror = true},
+      {.scale = 0.7, .mean = mean, .crop = 6, .mirror = true}};
+  for (const DType dtype : {DType::F32, DType::F64})
+    for (const Transform& way : ways)
+      for (const bool drawn : {true, false}) {
+        const Dim height = way.crop != 0 ? way.crop : 9, width = way.crop != 0 ? way.crop : 8;
+        const NetParam param(
+            "inputs",
+            RDDLayer{"data", {4, 3, height, width}},
+            RDDLayer{"flags", {4, 5}},
+            RDDLayer{"label", {4}});
+        const FeedOptions options{
+            .shuffle = true,
+            .seed = 3,
+            .transforms = {{"data", way}, {"flags", {.scale = 3, .mean = flags_mean}}},
+            .random = drawn};
+        Net here(param, on(Device::cpu(), dtype)), there(param, on(gpu, dtype));
+        here.set_data(source, options);
+        there.set_data(source, options);
+        for (int batch = 0; batch < 5; ++batch) {
+          here.forward();
+          there.forward();
+          for (const char* const name : {"data", "flags", "label"}) CHECK_UNARY(here.blob(name) == there.blob(name));
+        }
+      }
+}
+
+TEST_CASE("images of bytes take two buffers of bytes on the GPU") {
+  const Dim count = 16 * 3 * 256 * 256;
+  const NetParam param("inputs", RDDLayer{"data", {16, 3, 256, 256}});
+  const auto taken = [&](DType dtype) {
+    Net net(param, on(gpu, DType::F32));
+    const std::size_t before = cuda_devices()[0].free_bytes;
+    net.set_data(from_tensors({{"data", Tensor({16, 3, 256, 256}, dtype)}}));
+    return static_cast<Dim>(before - cuda_devices()[0].free_bytes);
+  };
+  CHECK(taken(DType::F32) >= 8 * count);
+  CHECK(taken(DType::U8) < 3 * count);
 }
 
 TEST_CASE("a step in which a layer waits is not repeated as a whole") {

@@ -257,6 +257,44 @@ TEST_CASE("slots take columns by name, in f32 or f64, and single values in any s
   CHECK(batch[1].get<float>(0, 0, 0, 0) == first);
 }
 
+TEST_CASE("what is stored and where it lies in the image make the values") {
+  Tensor mean({2, 6, 5});
+  Random random(8);
+  for (float& value : mean.span<float>()) value = static_cast<float>(random.uniform(0, 255));
+  const std::vector<FeedSlot> slots = {
+      {"data", {4, 2, 3, 3}},
+      {"data", {4, 2, 3, 3}, DType::U8, FeedPart::Stored},
+      {"data", {4, 3}, DType::I32, FeedPart::Placement},
+      {"label", {4}, DType::I32, FeedPart::Stored}};
+  for (const bool drawn : {true, false}) {
+    FeedOptions options = training(2);
+    options.transforms = {{"data", {.scale = 0.5, .mean = mean, .crop = 3, .mirror = true}}};
+    options.random = drawn;
+    Feed feed(images(11), slots, options), other(images(11), {{"label", {4}}}, options);
+    std::vector<Tensor> batch = make_batch(slots);
+    Tensor label({4});
+    bool flips = false;
+    for (int round = 0; round < 6; ++round) {
+      feed.next(batch);
+      other.next({&label, 1});
+      CHECK_UNARY(batch[3].cast(DType::F32) == label);
+      for (Dim n = 0; n < 4; ++n) {
+        const Dim top = batch[2].get<std::int32_t>(n, 0), left = batch[2].get<std::int32_t>(n, 1);
+        const bool flip = batch[2].get<std::int32_t>(n, 2) != 0;
+        flips = flips || flip;
+        for (Dim c = 0; c < 2; ++c)
+          for (Dim y = 0; y < 3; ++y)
+            for (Dim x = 0; x < 3; ++x) {
+              const float stored = batch[1].get<std::uint8_t>(n, c, y, x);
+              const float subtracted = mean.get<float>(c, top + y, left + (flip ? 2 - x : x));
+              CHECK(batch[0].get<float>(n, c, y, x) == (stored - subtracted) * 0.5F);
+            }
+      }
+    }
+    CHECK(flips == drawn);
+  }
+}
+
 TEST_CASE("next wants the tensors that the slots promise") {
   Feed feed(images(4), image_slots, training(1));
   std::vector<Tensor> batch = make_batch(image_slots);
@@ -328,6 +366,17 @@ TEST_CASE("a feed that makes no sense is refused") {
       Feed(source, {{"label", {4}, DType::U8}}, {}),
       "column \"label\": a slot is f32 or f64, not u8",
       DTypeError);
+  CHECK_THROWS_WITH_AS(
+      Feed(source, {{"data", {4, 2, 6, 5}, DType::F32, FeedPart::Stored}}, {}),
+      "column \"data\": a slot for examples as they are stored is u8, as the column is, not f32",
+      DTypeError);
+  CHECK_THROWS_WITH_AS(
+      Feed(source, {{"data", {4, 3}, DType::F32, FeedPart::Placement}}, {}),
+      "column \"data\": a slot for placements is i32, not f32",
+      DTypeError);
+  CHECK(
+      complaint(source, {{"data", {4, 2}, DType::I32, FeedPart::Placement}}) ==
+      "column \"data\": the slot [4, 2] takes placements, which are [N, 3]");
   CHECK_THROWS_WITH_AS(Feed(source, {}, {}), "feed: there is no slot to fill", Error);
   CHECK_THROWS_WITH_AS(Feed(nullptr, image_slots, {}), "feed: there is no source", Error);
   CHECK_THROWS_WITH_AS(

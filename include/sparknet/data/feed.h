@@ -45,11 +45,24 @@ struct LayerFeed {
   FeedOptions options = {};
 };
 
-/// A slot of a batch: the column it takes by name, and the shape [N, ...] and type (F32 or F64) it is wanted in.
+/// What a slot takes of its column.
+enum class FeedPart : std::uint8_t {
+  /// The examples, transformed, as F32 or F64.
+  Values,
+  /// The examples as they are stored, in the column's type: cropped and mirrored, but neither mean nor scale is
+  /// applied.
+  Stored,
+  /// Where each example was cropped and whether it was mirrored: a slot [N, 3] of I32, the first row and column of the
+  /// stored image that were taken, and 1 or 0.
+  Placement,
+};
+
+/// A slot of a batch: the column it takes by name, and the shape [N, ...] and type it is wanted in.
 struct FeedSlot {
   std::string name;
   Shape shape;
   DType dtype = DType::F32;
+  FeedPart part = FeedPart::Values;
 };
 
 /// Turns a source into batches, over and over: batches run on across the end of an epoch as Caffe's do, so nothing is
