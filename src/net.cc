@@ -270,28 +270,32 @@ void Net::Plan::copy_in(const Tensor& value, Tensor& target) const {
 }
 
 void Net::backward() {
-  Plan& plan = *plan_;
-  const int n = static_cast<int>(plan.nodes.size());
-  if (plan.options.phase != Phase::Train)
+  plan_->run_backward(nullptr);
+}
+
+void Net::Plan::run_backward(const std::function<void(std::size_t node)>& passed) {
+  const int n = static_cast<int>(nodes.size());
+  if (options.phase != Phase::Train)
     throw NetError(
-        fmt::format("net \"{}\" was built for the test phase and has no backward pass", plan.param.name),
-        plan.param.name);
-  if (plan.now != n - 1)
+        fmt::format("net \"{}\" was built for the test phase and has no backward pass", param.name),
+        param.name);
+  if (now != n - 1)
     throw NetError(
-        fmt::format("net \"{}\": a backward pass follows a forward pass; call forward() first", plan.param.name),
-        plan.param.name);
-  std::size_t i = plan.nodes.size();
+        fmt::format("net \"{}\": a backward pass follows a forward pass; call forward() first", param.name),
+        param.name);
+  std::size_t i = nodes.size();
   try {
     while (i-- > 0) {
-      Plan::Node& node = plan.nodes[i];
-      if (node.runs_backward) plan.run_backward(node);
-      plan.now = plan.backward_step(i);
-      plan.tell_observer(node, true);
+      Node& node = nodes[i];
+      if (node.runs_backward) run_backward(node);
+      now = backward_step(i);
+      tell_observer(node, true);
+      if (passed) passed(i);
     }
   } catch (const BadInput& why) {
-    throw plan.error(i, why.what());
+    throw error(i, why.what());
   }
-  plan.has_gradients = true;
+  has_gradients = true;
 }
 
 /// Lets the inputs and outputs of a layer be where they are in the backward pass.

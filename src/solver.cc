@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <optional>
@@ -130,23 +131,51 @@ struct Solver::State {
 
   void ask_for_step() {
     Net::Plan& plan = *net.plan_;
-    const bool repeats = param.iter_size == 1 && !plan.observer;
+    const bool repeats = param.iter_size == 1 && !plan.observer && !hook;
     net.clear_gradients();
     for (int pass = 0; pass < param.iter_size; ++pass) {
       take_losses(Net::Plan::kReportsAhead - 1);
       plan.take_inputs();
       if (repeats) net.backend().begin_step();
       plan.run_forward();
-      net.backward();
-      if (!repeats) plan.start_report();
+      if (hook) {
+        // Nobody is to sum the gradients of a pass that is refused.
+        plan.start_report();
+        take_losses(0);
+      }
+      const bool completes = hook && pass == param.iter_size - 1;
+      if (completes) hook->begin();
+      plan.run_backward(completes ? tell_hook : nullptr);
+      if (!repeats && !hook) plan.start_report();
       if (net.backend().on_host()) take_losses(0);
     }
+    if (hook) hook->finish();
     update();
     if (repeats) {
       net.backend().end_step();
       plan.start_report();
     }
     ++iteration;
+  }
+
+  void set_hook(GradientHook* wanted) {
+    run(0, true);
+    hook = wanted;
+    tell_hook = nullptr;
+    if (!hook) return;
+    // By the last layer that adds to it. What no layer adds to is complete from the beginning.
+    const std::vector<Net::Plan::Node>& nodes = net.plan_->nodes;
+    std::vector<std::vector<std::size_t>> completed(nodes.size());
+    for (std::size_t p = 0; p < net.params().size(); ++p) {
+      if (net.params()[p].lr_mult == 0) continue;
+      const auto last = std::ranges::find_if(nodes, [&](const Net::Plan::Node& node) {
+        return node.layer && !node.fused() && node.runs_backward && std::ranges::count(node.params, p) > 0;
+      });
+      completed[last == nodes.end() ? nodes.size() - 1 : static_cast<std::size_t>(last - nodes.begin())].push_back(p);
+    }
+    tell_hook = [this, completed = std::move(completed)](std::size_t node) {
+      for (const std::size_t p : completed[node]) hook->ready(p);
+    };
   }
 
   void update() {
@@ -209,6 +238,8 @@ struct Solver::State {
   double losses_in = 0;
   int passes_in = 0;
   std::shared_ptr<void> squares;
+  GradientHook* hook = nullptr;
+  std::function<void(std::size_t node)> tell_hook;
 };
 
 Solver::Solver(SolverParam param, NetParam net, NetOptions options)
@@ -237,6 +268,9 @@ Tensor Solver::history(int slot) const {
 }
 void Solver::set_callbacks(SolverCallbacks callbacks) {
   state_->callbacks = std::move(callbacks);
+}
+void Solver::set_gradient_hook(GradientHook* hook) {
+  state_->set_hook(hook);
 }
 
 void Solver::set_training_data(SourcePtr source, FeedOptions options) {

@@ -47,7 +47,7 @@ struct Arguments {
   std::uint64_t seed = 1;
   std::string communicator = "threads", outer = "average";
   std::string line, data, snapshot, resume, dot, output;
-  bool rendered = false;
+  bool rendered = false, synchronous = false;
 };
 
 /// A file of the repository this was built from, or of the working directory where that is gone.
@@ -84,6 +84,7 @@ Arguments parse(int argc, char** argv) {
   const auto* workers =
       option("--workers", a.workers, "N", "Nets that train side by side and are averaged (1)")->check(cli::at_least(1));
   option("--tau", a.tau, "N", "Steps of each worker between two averages (10)")->check(cli::at_least(1));
+  app.add_flag("--synchronous", a.synchronous, "Workers use the mean of their gradients in every step");
   option("--communicator", a.communicator, "NAME", "threads, or mpi: mpirun -n N lenet --communicator mpi (threads)")
       ->check(CLI::IsMember({"threads", "mpi"}));
   option("--outer", a.outer, "NAME", "What the mean becomes: average, diloco, slowmo or elastic (average)")
@@ -231,6 +232,7 @@ Training plan(const Arguments& a) {
   }
   AveragingOptions averaging{.round = {.max_steps = a.tau}, .quorum = a.quorum};
   averaging.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(a.timeout * 1000));
+  if (a.synchronous) averaging.gradients.emplace();
   if (a.outer == "diloco") averaging.outer = [] { return diloco(); };
   if (a.outer == "slowmo") averaging.outer = [] { return slowmo(); };
   if (a.outer == "elastic") averaging.outer = [] { return elastic_average(); };
@@ -343,7 +345,9 @@ int lead(const Arguments& a, const Data& data, Communicator* group, Clock::time_
       "batch {}, seed {}, {}{}",
       a.batch,
       a.seed,
-      a.workers == 1 ? "" : fmt::format("{} workers averaged every {} steps, each on ", a.workers, a.tau),
+      a.workers == 1  ? ""
+      : a.synchronous ? fmt::format("{} workers with gradients in common, each on ", a.workers)
+                      : fmt::format("{} workers averaged every {} steps, each on ", a.workers, a.tau),
       a.device != Device::cpu() ? to_string(a.device)
       : threads == 1            ? "1 thread"
                                 : fmt::format("{} threads", threads));

@@ -70,6 +70,20 @@ struct SolverCallbacks {
   std::function<bool()> stop = nullptr;
 };
 
+/// Has the gradients of a step before the solver uses them, as to sum them over workers. Called on the thread that
+/// steps.
+class GradientHook {
+ public:
+  virtual ~GradientHook() = default;
+  /// The backward pass begins that completes the gradients; with SolverParam::iter_size passes, the last one.
+  virtual void begin() = 0;
+  /// The gradient of number `param` of Net::params() is complete once the net's device has done what it was asked for
+  /// so far. Called once for each that learns, on the whole from the last to the first.
+  virtual void ready(std::size_t param) = 0;
+  /// When this returns Net::gradient_arena() holds what the update is to use: with iter_size passes, their sum.
+  virtual void finish() = 0;
+};
+
 /// Trains a net: Caffe's solver. The test net has the same description in the test phase and shares the parameters.
 class Solver {
  public:
@@ -90,6 +104,9 @@ class Solver {
   /// Crop and mirror are not random in a test, whatever the options say.
   void set_test_data(SourcePtr source, FeedOptions options = {});
   void set_callbacks(SolverCallbacks callbacks);
+  /// Shows the gradients of every step from now on to `hook`, which outlives that; null: to nobody. On a GPU steps are
+  /// no longer repeated as a whole then, and each waits for its loss.
+  void set_gradient_hook(GradientHook* hook);
 
   /// Runs `count` iterations and returns the smoothed loss of the last. Tests and snapshots are solve()'s.
   double step(std::int64_t count = 1);

@@ -273,8 +273,9 @@ SPARKNET_C_API void sparknet_communicator_free(sparknet_communicator* communicat
 
 /* This member's side of averaging, with its solver, which has this worker's data. All members make one; the first
    weights are those of rank 0. Options are those of a master but for "workers" and "carries"; "history" is "keep" where
-   nothing is said, "outer" may be "elastic" too (or an object with "beta"), and "timeout" is how many seconds after the
-   first the last member may come to the end of a round (600; 0: as long as it takes). */
+   nothing is said, "outer" may be "elastic" too (or an object with "beta"), "timeout" is how many seconds after the
+   first the last member may come to the end of a round (600; 0: as long as it takes), and with "gradients": true
+   members use the mean of their gradients in every step: synchronous SGD, in rounds of "tau" steps. */
 SPARKNET_C_API sparknet_status sparknet_averaging_create(
     sparknet_solver* solver, sparknet_communicator* communicator, sparknet_text options, sparknet_averaging** out);
 /* One round: trains, averages, up to max_iter. `stats` (or NULL) are those of sparknet_master_apply, and beside

@@ -389,7 +389,8 @@ class AveragingSolver(native.Handle):
     """A worker's side of averaging SGD in a group: its solver trains on its data, and the weights are averaged with those
     of the other members, who make the same calls. The first weights are those of rank 0.
 
-    Options are those of Master; history is "keep" unless it is said, outer may be "elastic" too."""
+    Options are those of Master; history is "keep" unless it is said, outer may be "elastic" too. With gradients=True the
+    members use the mean of their gradients in every step, which is synchronous SGD, in rounds of tau steps."""
 
     kind = "averaging"
 
@@ -404,9 +405,16 @@ class AveragingSolver(native.Handle):
         history=None,
         outer=None,
         timeout=None,
+        gradients=None,
     ):
         options = native.options(
-            tau=tau, round_seconds=round_seconds, weighting=weighting, history=history, outer=outer, timeout=timeout
+            tau=tau,
+            round_seconds=round_seconds,
+            weighting=weighting,
+            history=history,
+            outer=outer,
+            timeout=timeout,
+            gradients=gradients,
         )
         super().__init__("averaging_create", solver, communicator, options)
 

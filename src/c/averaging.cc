@@ -78,7 +78,11 @@ AveragingOptions averaging_options(Fields& fields, SolverHistory history, bool a
       {{"reset", SolverHistory::Reset}, {"average", SolverHistory::Average}, {"keep", SolverHistory::Keep}});
   fields.take("quorum", options.quorum);
   if (const Json* outer = fields.find("outer")) options.outer = outer_from(*outer, fields.name_of("outer"), all);
-  if (all) take_seconds(fields, "timeout", options.timeout);
+  if (!all) return options;
+  take_seconds(fields, "timeout", options.timeout);
+  bool gradients = false;
+  fields.take("gradients", gradients);
+  if (gradients) options.gradients.emplace();
   return options;
 }
 

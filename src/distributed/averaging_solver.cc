@@ -10,6 +10,7 @@
 
 #include "sparknet/error.h"
 #include "src/distributed/center.h"
+#include "src/distributed/gradient_exchange.h"
 #include "src/distributed/group_snapshot.h"
 #include "src/distributed/measures.h"
 #include "src/host_mirror.h"
@@ -70,6 +71,14 @@ struct AveragingSolver::State {
     if (pull() < 1) mine = mirror.weights().copy();
     if (pull() < 1 && !center.start().defined())
       throw Error(fmt::format("outer optimizer \"{}\" has a pull but needs no start", center.outer().name()));
+    if (!options.gradients) return;
+    const auto refuse = [](const std::string& why) {
+      throw Error("AveragingOptions: with .gradients in common " + why);
+    };
+    if (pull() < 1 || center.outer().needs_start())
+      refuse(fmt::format("there is nothing left for the outer optimizer \"{}\" to do", center.outer().name()));
+    if (options.quorum > 0) refuse(fmt::format("every step needs all workers; .quorum is {}", options.quorum));
+    gradients = std::make_unique<detail::GradientExchange>(solver, group, *options.gradients);
   }
 
   double pull() const { return center.outer().pull(group.size()); }
@@ -78,6 +87,9 @@ struct AveragingSolver::State {
     RoundPolicy policy = center.next(solver.iteration());
     const std::int64_t steps_left = solver.param().max_iter - solver.iteration();
     if (steps_left > 0 && (policy.max_steps <= 0 || policy.max_steps > steps_left)) policy.max_steps = steps_left;
+    if (gradients && (policy.max_examples > 0 || policy.max_time.count() > 0))
+      throw Error(
+          "AveragingOptions: with .gradients in common a round ends by max_steps alone, for all workers at once");
     RoundStats stats{.first_iteration = solver.iteration(), .max_steps = policy.max_steps, .rate = solver.rate()};
     const RoundReport report = run_round(solver, policy);
     stats.train_time = report.time;
@@ -163,11 +175,32 @@ struct AveragingSolver::State {
     // Contribution::merge counts so too, which gives a master and its workers the same bits.
     const double unit = *std::find_if(weights_of.begin(), weights_of.end(), [](double w) { return w > 0; });
     if (mine.defined()) mine.copy_from(weights);
+    if (gradients) return average_unlearned(weights, weight / unit, total / unit);
     group.all_reduce_mean(weights, weight / unit, total / unit);
     if (options.history != SolverHistory::Average) return;
     mirror.fetch_history();
     for (Tensor history : mirror.history()) group.all_reduce_mean(history, weight / unit, total / unit);
     mirror.store_history();
+  }
+
+  /// All that is learned is equal on all workers.
+  void average_unlearned(Tensor& weights, double scale, double divisor) {
+    Dim count = 0;
+    for (const auto& [begin, end] : center.unlearned()) count += end - begin;
+    if (count == 0) return;
+    Tensor values(Shape(count), weights.dtype());
+    const auto for_each = [&](const auto& work) {
+      Dim first = 0;
+      for (const auto& [begin, end] : center.unlearned()) {
+        Tensor of_weights = weights.subarray(Shape(begin), Shape(end));
+        Tensor of_values = values.subarray(Shape(first), Shape(first + end - begin));
+        work(of_weights, of_values);
+        first += end - begin;
+      }
+    };
+    for_each([](const Tensor& of_weights, Tensor& of_values) { of_values.copy_from(of_weights); });
+    group.all_reduce_mean(values, scale, divisor);
+    for_each([](Tensor& of_weights, const Tensor& of_values) { of_weights.copy_from(of_values); });
   }
 
   void apply(RoundStats& stats) {
@@ -339,6 +372,7 @@ struct AveragingSolver::State {
   Tensor mine;
   /// Whether this worker's weights were in the last mean.
   bool counts = true;
+  std::unique_ptr<detail::GradientExchange> gradients;
 };
 
 AveragingSolver::AveragingSolver(

@@ -23,7 +23,7 @@ Center::Center(const AveragingOptions& options, const std::vector<ParamInfo>& la
       schedule_(options.schedule ? options.schedule() : constant_rounds(options.round)) {
   outer_->begin(weights);
   for (const ParamInfo& info : layout)
-    if (info.lr_mult == 0) fixed_.emplace_back(info.offset, info.offset + info.shape.count());
+    if (info.lr_mult == 0) unlearned_.emplace_back(info.offset, info.offset + info.shape.count());
   if (outer_->needs_start() || needs_drift()) start_ = weights.copy();
 }
 
@@ -36,9 +36,9 @@ void Center::advance(Tensor& mean, RoundStats& stats) {
   const auto part = [&](std::pair<Dim, Dim> range) { return mean.subarray(Shape(range.first), Shape(range.second)); };
   std::vector<Tensor> kept;
   if (outer_->needs_start())
-    for (const auto& range : fixed_) kept.push_back(part(range).copy());
+    for (const auto& range : unlearned_) kept.push_back(part(range).copy());
   outer_->step(start_, mean, stats.rate);
-  for (std::size_t i = 0; i < kept.size(); ++i) part(fixed_[i]).copy_from(kept[i]);
+  for (std::size_t i = 0; i < kept.size(); ++i) part(unlearned_[i]).copy_from(kept[i]);
   set_start(mean);
   schedule_->after(stats);
   ++round_;

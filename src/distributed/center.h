@@ -23,6 +23,8 @@ class Center {
   std::int64_t round() const { return round_; }
   /// The weights the round begins with; undefined where nobody needs them.
   const Tensor& start() const { return start_; }
+  /// Where the parameters with a multiplier of 0 lie in the arena: elements [first, second).
+  const std::vector<std::pair<Dim, Dim>>& unlearned() const { return unlearned_; }
   void set_start(const Tensor& weights);
 
   /// Makes the next weights of the mean. `stats.drift` is the weighted mean of |x_i - start|^2 where it is needed, and
@@ -39,8 +41,7 @@ class Center {
  private:
   std::unique_ptr<OuterOptimizer> outer_;
   std::unique_ptr<RoundSchedule> schedule_;
-  /// Elements [first, second) of what is not learned.
-  std::vector<std::pair<Dim, Dim>> fixed_;
+  std::vector<std::pair<Dim, Dim>> unlearned_;
   Tensor start_;
   std::int64_t round_ = 0;
 };

@@ -111,6 +111,7 @@ class GlooTransport {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
+  static bool works_on_any_thread() { return true; }
 
   void receive(std::span<std::byte> bytes, int from, int tag, Requests& requests) {
     begin(bytes.data(), bytes.size(), from, tag, false, requests);

@@ -31,7 +31,7 @@ struct TransportError : std::runtime_error {
 /// A group whose members send each other messages. A Transport has
 ///
 ///   - `Requests`, messages that are under way, empty at first, with clear();
-///   - rank() and size();
+///   - rank(), size() and works_on_any_thread();
 ///   - receive(bytes, from, tag, requests) and send(bytes, to, tag, requests), which begin one and return. Messages
 ///     between two members with one tag arrive in the order in which they were sent;
 ///   - are_done(requests, deadline), which waits for all of them until then and says whether they are;
@@ -65,6 +65,7 @@ class MessageGroup final : public Communicator {
 
   int rank() const override { return transport_.rank(); }
   int size() const override { return transport_.size(); }
+  bool works_on_any_thread() const override { return transport_.works_on_any_thread(); }
 
   /// Who went sooner than the others would take along what they have not read yet.
   void leave() override {

@@ -42,9 +42,10 @@ class MpiTransport {
     if (finalized) throw Error("MPI has ended in this process and cannot start again");
     if (!initialized) {
       int provided = 0;
-      check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+      check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
       ends_mpi_ = started_here = true;
     }
+    check(MPI_Query_thread(&thread_level_), "MPI_Query_thread");
     check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
     check(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
     Requests copied;
@@ -58,6 +59,7 @@ class MpiTransport {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
+  bool works_on_any_thread() const { return thread_level_ >= MPI_THREAD_SERIALIZED; }
 
   void receive(std::span<std::byte> bytes, int from, int tag, Requests& requests) {
     const int count = static_cast<int>(bytes.size());
@@ -109,7 +111,7 @@ class MpiTransport {
   }
 
  private:
-  int rank_ = 0, size_ = 1;
+  int rank_ = 0, size_ = 1, thread_level_ = MPI_THREAD_SINGLE;
   MPI_Comm group_ = MPI_COMM_NULL;
   bool ends_mpi_ = false;
 };

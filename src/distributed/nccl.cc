@@ -84,6 +84,7 @@ class NcclCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  bool reaches(Device device) const override { return device == Device::cpu() || device == Device::cuda(device_); }
 
   Attendance barrier(std::chrono::nanoseconds timeout, int) override {
     if (timeout.count() > 0) timeout_ = timeout;

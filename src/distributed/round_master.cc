@@ -207,6 +207,8 @@ struct RoundMaster::State {
           "outer optimizer \"{}\" leaves workers weights of their own, and a master's workers keep nothing; "
           "AveragingSolver's do",
           center.outer().name()));
+    if (options.gradients)
+      throw Error("AveragingOptions: a master's workers have no .gradients in common; AveragingSolver's can");
     if (options.history == SolverHistory::Average)
       for (int slot = 0; slot < rule->slots(); ++slot) slots.emplace_back(weights.arena().shape(), weights.dtype());
   }

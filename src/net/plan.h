@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -130,6 +131,8 @@ struct Net::Plan {
   void take_inputs();
   void run_forward();
   class BackwardTensors;
+  /// A backward pass; tells `passed`, unless it is empty, of each layer that is behind it.
+  void run_backward(const std::function<void(std::size_t node)>& passed);
   void run_backward(Node& node);
   void tell_observer(const Node& node, bool backward);
   /// Lets what came of the pass begin its way to the host; at most kReportsAhead are on their way.

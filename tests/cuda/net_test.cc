@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -216,6 +217,89 @@ TEST_CASE("workers on a GPU and on the CPU average as workers on the CPU do") {
     CHECK(equal(train({gpu, Device::cpu()}), expected, 1e-8));
     CHECK(equal(train({Device::cpu(), gpu}), expected, 1e-8));
   }
+}
+
+namespace {
+
+/// A group whose exchanges reach a GPU, as NCCL's do: here by another way to its memory.
+class Reaching final : public Communicator {
+ public:
+  Reaching(Communicator& group, Device device)
+      : group_(group), device_(device), backend_(make_cuda_backend({.device = device.index})) {}
+
+  int rank() const override { return group_.rank(); }
+  int size() const override { return group_.size(); }
+  void broadcast(Tensor& values, int root) override { group_.broadcast(values, root); }
+  void all_reduce_sum(Tensor& values) override { group_.all_reduce_sum(values); }
+  void all_reduce_mean(Tensor& values, double scale, double divisor) override {
+    if (values.device() == Device::cpu()) return group_.all_reduce_mean(values, scale, divisor);
+    ++reached;
+    Tensor here(values.shape(), values.dtype());
+    backend_->read(here.raw(), values.raw(), here.bytes());
+    group_.all_reduce_mean(here, scale, divisor);
+    backend_->write(values.raw(), here.raw(), here.bytes());
+  }
+  bool reaches(Device device) const override { return device == Device::cpu() || device == device_; }
+
+  std::atomic<int> reached = 0;
+
+ private:
+  Communicator& group_;
+  Device device_;
+  std::shared_ptr<kernels::Backend> backend_;
+};
+
+}  // namespace
+
+TEST_CASE("workers on a GPU and on the CPU have gradients in common as workers on the CPU do") {
+  const SolverParam param{.base_lr = 0.01, .rule = adam(), .max_iter = 12, .iter_size = 2};
+  const auto train = [&](std::vector<Device> devices, bool overlap, bool reaches) {
+    Tensor found;
+    run_on_threads(static_cast<int>(devices.size()), [&](Communicator& threads) {
+      const Device device = devices[static_cast<std::size_t>(threads.rank())];
+      Reaching group(threads, gpu);
+      AveragingSolver solver(
+          param,
+          net_with_everything(4),
+          reaches ? group : threads,
+          {.round = {.max_steps = 6}, .gradients = SharedGradients{.bucket_bytes = 512, .overlap = overlap}},
+          on(device));
+      solver.solve(digits());
+      CHECK((group.reached > 0) == (reaches && device == gpu));
+      if (threads.rank() == 0) found = solver.weights().arena().copy();
+    });
+    return found;
+  };
+  const Tensor expected = train({Device::cpu(), Device::cpu()}, true, false);
+  for (const bool overlap : {true, false})
+    for (const bool reaches : {true, false}) {
+      CHECK(equal(train({gpu, Device::cpu()}, overlap, reaches), expected, 1e-8));
+      CHECK(equal(train({Device::cpu(), gpu}, overlap, reaches), expected, 1e-8));
+    }
+}
+
+TEST_CASE("a worker on a GPU whose labels are none does not spoil the gradients of the others") {
+  Tensor images({24, 1, 12, 12}, DType::F32), labels({24}, DType::F32);
+  labels.set<float>(7, 13);
+  const SourcePtr source = from_tensors({{"data", images}, {"label", labels}});
+  std::vector<std::string> said(2);
+  CHECK_THROWS(run_on_threads(2, [&](Communicator& group) {
+    const Device device = group.rank() == 0 ? Device::cpu() : gpu;
+    AveragingSolver solver(
+        {.base_lr = 0.05, .max_iter = 12},
+        small_lenet(4),
+        group,
+        {.gradients = SharedGradients{}},
+        on(device));
+    solver.solver().set_training_data(group.rank() == 0 ? digits() : source);
+    said[static_cast<std::size_t>(group.rank())] = message_of([&] { solver.solve(); });
+    CHECK(solver.solver().iteration() == 3);
+    const Tensor weights = solver.solver().net().weights().arena();
+    for (const double weight : weights.span<double>()) CHECK_UNARY(std::isfinite(weight));
+    throw Error("the end");
+  }));
+  CHECK(said[0].find("another worker has left the group") != std::string::npos);
+  CHECK(said[1].find("the label of example 1 is 7") != std::string::npos);
 }
 
 TEST_CASE("batches that are sent one behind the other arrive in order") {

@@ -14,15 +14,6 @@ using namespace sparknet::testing;
 
 namespace {
 
-/// The examples that worker `rank` of `workers` sees where each batch of workers * batch is dealt out in pieces.
-SourcePtr dealt(SourcePtr all, int rank, int workers, Dim batch) {
-  return from_callback(all->columns(), all->size() / workers, [=](Dim index, std::span<std::byte* const> out) {
-    const Dim in_all = index / batch * batch * workers + rank * batch + index % batch;
-    for (std::size_t c = 0; c < out.size(); ++c)
-      std::memcpy(out[c], all->example(in_all, c, out[c]), all->columns()[c].bytes());
-  });
-}
-
 /// An input that brings its own examples.
 struct BringingLayer {
   static constexpr std::string_view type = "BringingLayer";

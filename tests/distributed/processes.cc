@@ -7,6 +7,10 @@
 #include <random>
 #include <type_traits>
 
+#include "sparknet/distributed/averaging_solver.h"
+#include "sparknet/layers/inner_product.h"
+#include "sparknet/layers/rdd.h"
+#include "sparknet/layers/softmax_with_loss.h"
 #include "tests/distributed/processes.h"
 
 using namespace sparknet;
@@ -145,6 +149,29 @@ TEST_CASE("what no group takes is refused") {
       group->broadcast(values, -1),
       ("a group of " + std::to_string(group->size()) + " has no member -1").c_str(),
       Error);
+}
+
+TEST_CASE("training with gradients in common has the bits of threads, on any thread") {
+  const NetParam net(
+      "lines",
+      RDDLayer{"data", {4, 3}},
+      RDDLayer{"label", {4}},
+      InnerProductLayer{"hidden", {"data"}, {.num_output = 5}},
+      InnerProductLayer{"ip", {"hidden"}, {.num_output = 2}},
+      SoftmaxWithLoss{"loss", {"ip", "label"}});
+  const SolverParam param{.base_lr = 0.05, .rule = adam(), .max_iter = 30};
+  for (const bool overlap : {true, false}) {
+    const AveragingOptions options{
+        .round = {.max_steps = 10},
+        .gradients = SharedGradients{.bucket_bytes = 64, .overlap = overlap}};
+    CHECK(group->works_on_any_thread());
+    CHECK(is_as_on_threads(0, DType::F32, [&](Communicator& members, Tensor& weights) {
+      AveragingSolver solver(param, net, members, options, {.threads = 1});
+      solver.solve(
+          from_tensors({{"data", brought(members.rank(), 60, DType::F32).reshape({20, 3})}, {"label", Tensor({20})}}));
+      weights = solver.weights().arena();
+    }));
+  }
 }
 
 int main(int argc, char** argv) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstring>
 #include <functional>
 #include <vector>
 
@@ -27,6 +28,15 @@ inline const SolverParam momentum{
     .momentum = 0.9,
     .weight_decay = 0.001,
     .max_iter = 40};
+
+/// The examples that worker `rank` of `workers` sees where each batch of workers * batch is dealt out in pieces.
+inline SourcePtr dealt(SourcePtr all, int rank, int workers, Dim batch) {
+  return from_callback(all->columns(), all->size() / workers, [=](Dim index, std::span<std::byte* const> out) {
+    const Dim in_all = index / batch * batch * workers + rank * batch + index % batch;
+    for (std::size_t c = 0; c < out.size(); ++c)
+      std::memcpy(out[c], all->example(in_all, c, out[c]), all->columns()[c].bytes());
+  });
+}
 
 /// Trains on `workers` threads and returns the weights of each.
 inline std::vector<WeightCollection> train(

@@ -346,6 +346,26 @@ class Groups(unittest.TestCase):
         for weights in self.run_members(3, work):
             np.testing.assert_array_equal(weights, expected)
 
+    def test_gradients_in_common_are_steps_on_all_examples(self):
+        x, label = line_data(48)
+        whole = sparknet.Solver(small_solver(), small_net(12), threads=1, seed=5)
+        whole.set_data(sparknet.Source.from_arrays(data=x, label=label))
+        whole.step(12)
+
+        def work(group):
+            mine = np.arange(48).reshape(4, 3, 4)[:, group.rank].ravel()  # of each 12 the first, second or third 4
+            solver = sparknet.Solver(small_solver(), small_net(4), threads=1, seed=5)
+            solver.set_data(sparknet.Source.from_arrays(data=x[mine], label=label[mine]))
+            averaging = sparknet.AveragingSolver(solver, group, tau=6, gradients=True)
+            while not averaging.done:
+                averaging.round()
+            return averaging.weights()
+
+        results = self.run_members(3, work)
+        for weights in results:
+            np.testing.assert_array_equal(weights, results[0])
+            np.testing.assert_allclose(weights, whole.net.weights(), rtol=0, atol=1e-6)
+
     def test_a_member_that_raises_ends_the_group(self):
         def work(group):
             if group.rank == 1:

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sparknet/device.h"
 #include "sparknet/tensor.h"
 
 namespace sparknet {
@@ -48,6 +49,10 @@ class Communicator {
   /// The same of `scale * values`, and divided by `divisor`. A member whose scale is 0 adds nothing, whatever its
   /// values are; the divisor is the same everywhere. This default makes passes of its own over `values`.
   virtual void all_reduce_mean(Tensor& values, double scale, double divisor);
+  /// Whether tensors on `device` can be exchanged; on the CPU they always can.
+  virtual bool reaches(Device device) const { return device == Device::cpu(); }
+  /// Whether exchanges may be made on another thread than the one that made this, one at a time.
+  virtual bool works_on_any_thread() const { return true; }
   /// Leaves the group together with the others, where that is more than to be destroyed: waits until all have called
   /// it. Nothing is exchanged afterwards. A destructor does it too, unless it is an exception that destroys.
   virtual void leave() {}
