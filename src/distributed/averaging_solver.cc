@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 
+#include "kernels/kernels.h"
 #include "sparknet/error.h"
 #include "src/distributed/center.h"
 #include "src/distributed/gradient_exchange.h"
@@ -43,6 +44,16 @@ std::size_t at(int rank) {
   return static_cast<std::size_t>(rank);
 }
 
+/// detail::is_finite where only the backend reaches the values. In double no sum of squares of F32 overflows.
+bool is_finite_on(kernels::Backend& backend, const Tensor& values) {
+  const auto release = [&](void* memory) { backend.release(memory); };
+  const std::unique_ptr<void, decltype(release)> sum(backend.allocate(sizeof(double)), release);
+  double squares = 0;
+  backend.add_squares(values.dtype(), values.count(), values.raw(), static_cast<double*>(sum.get()));
+  backend.read(&squares, sum.get(), sizeof squares);
+  return std::isfinite(squares);
+}
+
 /// x -= pull * (x - centre)
 void draw(Tensor& weights, const Tensor& centre, double pull) {
   dispatch(weights.dtype(), [&](auto tag) {
@@ -71,6 +82,8 @@ struct AveragingSolver::State {
     if (pull() < 1) mine = mirror.weights().copy();
     if (pull() < 1 && !center.start().defined())
       throw Error(fmt::format("outer optimizer \"{}\" has a pull but needs no start", center.outer().name()));
+    const Device device = solver.net().options().device;
+    in_place = device != Device::cpu() && group.reaches(device) && !center.start().defined() && !options.gradients;
     if (!options.gradients) return;
     const auto refuse = [](const std::string& why) {
       throw Error("AveragingOptions: with .gradients in common " + why);
@@ -125,10 +138,11 @@ struct AveragingSolver::State {
   }
 
   void average(RoundStats& stats, const RoundReport& report, bool stop) {
-    mirror.fetch_weights();
-    Tensor weights = mirror.weights();
+    if (!in_place) mirror.fetch_weights();
+    Tensor weights = in_place ? solver.net().param_arena() : mirror.weights();
     const bool is_new = attendance.is_new(group.rank());
-    const bool finite = detail::is_finite(weights) && std::isfinite(report.loss_sum);
+    const bool finite = (in_place ? is_finite_on(solver.net().backend(), weights) : detail::is_finite(weights)) &&
+                        std::isfinite(report.loss_sum);
     counts = finite && !is_new;
     const double weight = counts ? detail::weight_of(options.weighting, report) : 0;
     enum { Workers, Steps, Examples, Loss, LossSteps, Squares, Stops, First, MaxSteps, Rate, Count };
@@ -178,9 +192,12 @@ struct AveragingSolver::State {
     if (gradients) return average_unlearned(weights, weight / unit, total / unit);
     group.all_reduce_mean(weights, weight / unit, total / unit);
     if (options.history != SolverHistory::Average) return;
-    mirror.fetch_history();
-    for (Tensor history : mirror.history()) group.all_reduce_mean(history, weight / unit, total / unit);
-    mirror.store_history();
+    if (!in_place) mirror.fetch_history();
+    for (int slot = 0; slot < solver.rule().slots(); ++slot) {
+      Tensor history = in_place ? solver.history(slot) : mirror.history()[static_cast<std::size_t>(slot)];
+      group.all_reduce_mean(history, weight / unit, total / unit);
+    }
+    if (!in_place) mirror.store_history();
   }
 
   /// All that is learned is equal on all workers.
@@ -211,7 +228,7 @@ struct AveragingSolver::State {
       if (!counts) mine.copy_from(weights);
       weights.copy_from(mine);
     }
-    mirror.store_weights();
+    if (!in_place) mirror.store_weights();
     const bool fresh = options.history == SolverHistory::Keep && !counts;
     if (fresh || options.history == SolverHistory::Reset) solver.reset_history();
     solver.set_iteration(stats.iteration);
@@ -256,6 +273,7 @@ struct AveragingSolver::State {
   void snapshot(const std::filesystem::path& file) {
     detail::GroupSnapshot snapshot = describe();
     gather_workers(snapshot);
+    if (in_place) mirror.fetch_weights();
     mirror.fetch_history();
     std::optional<detail::GroupSnapshotWriter> writer;
     if (group.rank() == attendance.root()) {
@@ -372,6 +390,8 @@ struct AveragingSolver::State {
   Tensor mine;
   /// Whether this worker's weights were in the last mean.
   bool counts = true;
+  /// Whether weights and history are averaged where they are, on a GPU that the group reaches, and not in the mirror.
+  bool in_place = false;
   std::unique_ptr<detail::GradientExchange> gradients;
 };
 
@@ -393,7 +413,7 @@ Solver& AveragingSolver::solver() {
 
 WeightCollection AveragingSolver::weights() const {
   WeightCollection weights = state_->solver.net().weights();
-  weights.arena().copy_from(state_->agreed());
+  if (state_->mine.defined()) weights.arena().copy_from(state_->center.start());
   return weights;
 }
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -250,6 +251,48 @@ class Reaching final : public Communicator {
 };
 
 }  // namespace
+
+TEST_CASE("weights and history are averaged where they are, where the group reaches them") {
+  const SolverParam param{.base_lr = 0.05, .momentum = 0.9, .max_iter = 12};
+  const TempDir folder;
+  for (const SolverHistory history : {SolverHistory::Keep, SolverHistory::Average, SolverHistory::Reset})
+    for (const bool spoils : {false, true}) {
+      const auto train = [&](Device device, bool reaches) {
+        Tensor found;
+        run_on_threads(2, [&](Communicator& threads) {
+          Reaching group(threads, gpu);
+          AveragingSolver solver(
+              param,
+              net_with_everything(4),
+              reaches ? group : threads,
+              {.round = {.max_steps = 3}, .history = history},
+              on(device));
+          solver.set_training_data(digits());
+          for (int round = 0; round < 4; ++round) {
+            if (spoils && round == 1 && threads.rank() == 1) {
+              WeightCollection weights = solver.weights();
+              weights["norm"][0].fill(std::numeric_limits<double>::infinity());  // which leaves the loss alone
+              solver.solver().net().set_weights(weights);
+            }
+            CHECK(solver.round().rejected == (spoils && round == 1 ? 1 : 0));
+            // What a snapshot holds is what a restored group goes on with.
+            if (round != 2) continue;
+            const auto file = folder / "group.snap";
+            solver.snapshot(file);
+            group.barrier();
+            solver.restore(file);
+          }
+          const int tensors = history == SolverHistory::Average ? 2 : 1;
+          CHECK(group.reached == (reaches ? 4 * tensors : 0));
+          if (threads.rank() == 0) found = solver.weights().arena().copy();
+        });
+        return found;
+      };
+      const Tensor expected = train(Device::cpu(), false);
+      CHECK(equal(train(gpu, false), expected, 1e-8));
+      CHECK(equal(train(gpu, true), expected, 1e-8));
+    }
+}
 
 TEST_CASE("workers on a GPU and on the CPU have gradients in common as workers on the CPU do") {
   const SolverParam param{.base_lr = 0.01, .rule = adam(), .max_iter = 12, .iter_size = 2};
