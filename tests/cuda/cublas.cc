@@ -1,22 +1,9 @@
-#include <cublas_v2.h>
+#include "tests/cuda/cublas.h"
 
-#include <algorithm>
-#include <cstring>
 #include <mutex>
 #include <unordered_set>
 
-#include "tests/cuda/emulation.h"
-#include "tests/cuda/multiply.h"
-
 using namespace sparknet::emulation;
-
-struct cublasContext {
-  int device;
-  cudaStream_t stream = nullptr;
-  cublasMath_t math = CUBLAS_DEFAULT_MATH;
-  void* workspace = nullptr;
-  std::size_t workspace_bytes = 0;
-};
 
 namespace {
 
@@ -30,71 +17,14 @@ Handles& handles() {
   return handles;
 }
 
-cublasHandle_t known(cublasHandle_t handle) {
-  const std::lock_guard lock(handles().mutex);
-  if (handle && !handles().all.count(handle)) die("a handle of cuBLAS that was destroyed");
-  return handle;
-}
-
-/// A product as cuBLAS knows it: of columns.
-struct Product {
-  bool transposed_a, transposed_b;
-  std::ptrdiff_t m, n, k;
-  const void* a;
-  std::ptrdiff_t pitch_a, next_a;
-  const void* b;
-  std::ptrdiff_t pitch_b, next_b;
-  void* c;
-  std::ptrdiff_t pitch_c, next_c;
-  std::ptrdiff_t count;
-  bool tf32;
-};
-
-/// Bytes from the first to the last element of all matrices.
-std::size_t extent(
-    std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t pitch, std::ptrdiff_t next, std::ptrdiff_t count,
-    std::size_t size) {
-  if (rows == 0 || columns == 0) return 0;
-  return static_cast<std::size_t>(next * (count - 1) + pitch * (columns - 1) + rows) * size;
-}
-
-template <class T>
-void run(const Product& p, T alpha, T beta) {
-  const std::ptrdiff_t rows_a = p.transposed_a ? p.k : p.m, columns_a = p.transposed_a ? p.m : p.k;
-  const std::ptrdiff_t rows_b = p.transposed_b ? p.n : p.k, columns_b = p.transposed_b ? p.k : p.n;
-  require(p.a, extent(rows_a, columns_a, p.pitch_a, p.next_a, p.count, sizeof(T)), sizeof(T), "cuBLAS: A");
-  require(p.b, extent(rows_b, columns_b, p.pitch_b, p.next_b, p.count, sizeof(T)), sizeof(T), "cuBLAS: B");
-  require(p.c, extent(p.m, p.n, p.pitch_c, p.next_c, p.count, sizeof(T)), sizeof(T), "cuBLAS: C");
-  for (std::ptrdiff_t i = 0; i < p.count; ++i) {
-    const auto matrix = [](const T* data, std::ptrdiff_t pitch, bool transposed) {
-      return transposed ? Matrix<T>{data, pitch, 1} : Matrix<T>{data, 1, pitch};
-    };
-    T* const c = static_cast<T*>(p.c) + i * p.next_c;
-    multiply(
-        p.m,
-        p.n,
-        p.k,
-        matrix(static_cast<const T*>(p.a) + i * p.next_a, p.pitch_a, p.transposed_a),
-        matrix(static_cast<const T*>(p.b) + i * p.next_b, p.pitch_b, p.transposed_b),
-        p.tf32,
-        [&](std::ptrdiff_t row, std::ptrdiff_t column, double sum) {
-          T& to = c[row + column * p.pitch_c];
-          to = static_cast<T>(double{alpha} * sum + (beta == T(0) ? 0.0 : double{beta} * double{to}));
-        });
-  }
-}
-
 template <class T>
 cublasStatus_t start(cublasHandle_t handle, const Product& product, const void* alpha, const void* beta) {
   const T factor = *static_cast<const T*>(alpha), old = *static_cast<const T*>(beta);
   void* const workspace = handle->workspace;
   const std::size_t workspace_bytes = handle->workspace_bytes;
   const cudaError_t status = submit(handle->stream, [=] {
-    // What may lie there matters to nobody. Not all of it, which would take a while.
-    const std::size_t some = std::min(workspace_bytes, std::size_t{1} << 16);
-    require(workspace, workspace_bytes, 1, "cuBLAS: the workspace");
-    if (some > 0) std::memset(workspace, 0xff, some);
-    run(product, factor, old);
+    spoil(workspace, workspace_bytes, 1, "cuBLAS: the workspace");
+    run(product, factor, old, [](std::ptrdiff_t, double value) { return value; });
   });
   return status == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
@@ -130,6 +60,12 @@ cublasStatus_t check_and_start(
 }
 
 }  // namespace
+
+cublasHandle_t sparknet::emulation::known(cublasHandle_t handle) {
+  const std::lock_guard lock(handles().mutex);
+  if (handle && !handles().all.count(handle)) die("a handle of cuBLAS that was destroyed");
+  return handle;
+}
 
 extern "C" {
 

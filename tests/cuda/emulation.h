@@ -1,8 +1,8 @@
 #pragma once
 
-// A stand-in for the few functions of CUDA's runtime, cuBLAS and cuDNN that kernels/cuda uses, for machines without a
-// GPU: "device" memory is memory of the host, and "kernels" are functions that g++ has made of the same sources. It is
-// declared by the toolkit's own headers and linked in the place of its libraries.
+// A stand-in for the few functions of CUDA's runtime, cuBLAS, cuBLASLt and cuDNN that kernels/cuda uses, for machines
+// without a GPU: "device" memory is memory of the host, and "kernels" are functions that g++ has made of the same
+// sources. It is declared by the toolkit's own headers and linked in the place of its libraries.
 //
 // What it proves:
 //   - arithmetic: each kernel's and each call's, as far as one element after the other gives it; new memory is full of
