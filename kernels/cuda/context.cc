@@ -1,12 +1,6 @@
 #include "kernels/cuda/context.h"
 
 namespace sparknet::kernels::cuda {
-namespace {
-
-/// What cuBLAS may use at most for one product; NVIDIA's advice for sm_90.
-constexpr std::size_t kWorkspaceBytes = 32 * 1024 * 1024;
-
-}  // namespace
 
 Context::Context(const BackendOptions& options) : options_(options) {
   check(cudaSetDevice(options_.device), "choosing the device");

@@ -32,6 +32,9 @@ class Context {
   /// On the stream. The first call takes a while, so that nets without such layers do without.
   cublasHandle_t cublas();
   cudnnHandle_t cudnn();
+  /// What a product may use beside its arrays; there once cublas() was called. NVIDIA's advice for sm_90.
+  static constexpr std::size_t kWorkspaceBytes = 32 * 1024 * 1024;
+  void* workspace() const { return workspace_; }
 
   /// Whether a piece of work is to be given to the stream now: not where it is part of a recorded step that will be
   /// repeated as a whole. Everything that is put into the stream asks first, once:

@@ -1,8 +1,10 @@
+#include <optional>
 #include <string>
 
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/lt_product.h"
 
 namespace sparknet::kernels::cuda {
 namespace {
@@ -19,12 +21,16 @@ class InnerProduct final : public Linear {
             std::to_string(shape.num_output) + 'x' + std::to_string(shape.inputs)) {
     check_product(context, {shape.batch, shape.num_output, shape.inputs}, {}, what_.c_str());
     context.cublas();
+    const bool is_empty = shape.batch == 0 || shape.num_output == 0 || shape.inputs == 0;
+    if (dtype == DType::F32 && !is_empty && (!activation.relu || activation.negative_slope == 0))
+      fused_.emplace(context, forward_product(), activation.relu, what_.c_str());
   }
 
   std::size_t scratch_bytes() const override { return 0; }
 
   void forward(const void* x, const void* weights, const void* bias, void* y, void*) override {
-    multiply({shape_.batch, shape_.num_output, shape_.inputs, false, !shape_.transposed}, x, weights, y, false);
+    if (fused_ && fused_->run(x, weights, bias, y)) return;
+    multiply(forward_product(), x, weights, y, false);
     epilogue_.forward(bias, y);
   }
 
@@ -56,6 +62,10 @@ class InnerProduct final : public Linear {
   }
 
  private:
+  Product forward_product() const {
+    return {shape_.batch, shape_.num_output, shape_.inputs, false, !shape_.transposed};
+  }
+
   void multiply(const Product& product, const void* a, const void* b, void* c, bool accumulate) const {
     gemm(context_, dtype_, product, {}, a, b, c, accumulate, what_.c_str());
   }
@@ -65,6 +75,7 @@ class InnerProduct final : public Linear {
   InnerProductShape shape_;
   Epilogue epilogue_;
   std::string what_;
+  std::optional<LtProduct> fused_;
 };
 
 }  // namespace
