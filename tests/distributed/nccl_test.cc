@@ -7,8 +7,13 @@
 
 #include <cstdio>
 #include <limits>
+#include <vector>
 
+#include "sparknet/distributed/averaging_solver.h"
 #include "sparknet/distributed/workers.h"
+#include "sparknet/layers/inner_product.h"
+#include "sparknet/layers/rdd.h"
+#include "sparknet/layers/softmax_with_loss.h"
 
 using namespace sparknet;
 
@@ -85,6 +90,47 @@ TEST_CASE("sums over GPUs, where the tensor is") {
     cudaFree(memory);
     CHECK(back == filled(DType::F32, group.size()));
   });
+}
+
+TEST_CASE("workers on GPUs average, and have gradients in common, as workers on the CPU do") {
+  const int workers = gpus();
+  const NetParam net(
+      "small",
+      RDDLayer{"data", {4, 6}},
+      RDDLayer{"label", {4}},
+      InnerProductLayer{"hidden", {"data"}, {.num_output = 7}},
+      InnerProductLayer{"ip", {"hidden"}, {.num_output = 5}},
+      SoftmaxWithLoss{"loss", {"ip", "label"}});
+  const SolverParam param{.base_lr = 0.05, .momentum = 0.9, .max_iter = 20};
+  Tensor data(Shape{96, 6}), label(Shape{96});
+  for (Dim i = 0; i < 96; ++i) {
+    for (Dim j = 0; j < 6; ++j) data.set<float>(static_cast<float>((i * 7 + j * 5) % 11), i, j);
+    label.set<float>(static_cast<float>(i % 5), i);
+  }
+  const SourcePtr source = from_tensors({{"data", data}, {"label", label}});
+  for (const bool in_common : {false, true}) {
+    AveragingOptions options{.round = {.max_steps = 5}, .history = SolverHistory::Average};
+    if (in_common) options.gradients = SharedGradients{.bucket_bytes = 128};
+    const auto train = [&](Communicator& group, Device device) {
+      AveragingSolver solver(
+          param,
+          net,
+          group,
+          options,
+          {.dtype = DType::F64, .device = device, .tf32 = false, .threads = 1});
+      solver.solve(source);
+      return solver.weights();
+    };
+    std::vector<WeightCollection> expected(static_cast<std::size_t>(workers));
+    if (workers > 0)
+      run_on_threads(workers, [&](Communicator& group) {
+        expected[static_cast<std::size_t>(group.rank())] = train(group, Device::cpu());
+      });
+    on_gpus([&](Communicator& group) {
+      CHECK(group.reaches(Device::cuda(group.rank())));
+      CHECK(equal(train(group, Device::cuda(group.rank())), expected[static_cast<std::size_t>(group.rank())], 1e-8));
+    });
+  }
 }
 
 TEST_CASE("what is wrong with a group of GPUs is said") {

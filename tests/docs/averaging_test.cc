@@ -22,6 +22,19 @@ WeightCollection train_on_threads(int workers, const NetParam& net, SourcePtr so
 }
 // end
 
+// snippet: gradients
+WeightCollection train_in_step(int workers, const NetParam& net, SourcePtr source) {
+  const SolverParam param{.base_lr = 0.01, .rule = adam(), .max_iter = 200};
+  WeightCollection weights;
+  run_on_threads(workers, [&](Communicator& group) {
+    AveragingSolver solver(param, net, group, {.gradients = SharedGradients{}}, {.threads = 1});
+    solver.solve(source);
+    if (group.rank() == 0) weights = solver.weights();
+  });
+  return weights;
+}
+// end
+
 // snippet: loop
 WeightCollection train_by_hand(int workers, const NetParam& net, SourcePtr source) {
   const SolverParam param{.base_lr = 0.01, .momentum = 0.9};
@@ -102,7 +115,7 @@ TEST_SUITE("threads") {
       return sum;
     };
     const double before = loss(Net(net, {.threads = 1}).weights());
-    for (const auto train : {train_on_threads, train_by_hand, train_by_tasks})
+    for (const auto train : {train_on_threads, train_in_step, train_by_hand, train_by_tasks})
       CHECK(loss(train(3, net, source)) < 0.7 * before);
   }
 
