@@ -3,10 +3,12 @@
 // threads.
 #include <benchmark/benchmark.h>
 
+#include <chrono>
 #include <cstring>
 #include <thread>
 
-#include "sparknet/distributed/communicator.h"
+#include "examples/models/models.h"
+#include "sparknet/distributed/averaging_solver.h"
 #include "sparknet/distributed/contribution.h"
 #include "sparknet/distributed/outer_optimizer.h"
 #include "sparknet/distributed/workers.h"
@@ -128,6 +130,71 @@ void apply_diloco(benchmark::State& state) {
   count_bytes(state, 5.0 * static_cast<double>(start.bytes()));
 }
 
+/// A network that moves so many bytes in a second, of and to each member at once, by a ring.
+class Network final : public Communicator {
+ public:
+  Network(Communicator& members, double bytes_per_second) : members_(members), bytes_per_second_(bytes_per_second) {}
+
+  int rank() const override { return members_.rank(); }
+  int size() const override { return members_.size(); }
+  Attendance barrier(std::chrono::nanoseconds timeout, int quorum) override {
+    return members_.barrier(timeout, quorum);
+  }
+  void broadcast(Tensor& values, int root) override { members_.broadcast(values, root); }
+  void all_reduce_sum(Tensor& values) override { members_.all_reduce_sum(values); }
+  void all_reduce_mean(Tensor& values, double scale, double divisor) override {
+    const double sent = 2.0 * static_cast<double>(values.bytes()) * (size() - 1) / size();
+    const auto begin = std::chrono::steady_clock::now();
+    members_.all_reduce_mean(values, scale, divisor);
+    std::this_thread::sleep_until(begin + std::chrono::duration<double>(sent / bytes_per_second_));
+  }
+
+ private:
+  Communicator& members_;
+  double bytes_per_second_;
+};
+
+/// A step of ResNet-50 on each of two workers of a thread, with gradients in common over a network of 10 Gbit/s;
+/// `exchange` 0: none, 1: after each bucket, 2: while the backward pass goes on.
+void step_with_gradients_in_common(benchmark::State& state) {
+  const auto exchange = state.range(0);
+  const Dim batch = 4, steps = 3;
+  const NetParam net = example::resnet50(batch);
+  const SourcePtr noise = from_callback(
+      {{"data", {3, 224, 224}, DType::F32}, {"label", {}, DType::I32}},
+      64,
+      [](Dim index, std::span<std::byte* const> out) {
+        auto* const pixels = reinterpret_cast<float*>(out[0]);
+        for (Dim i = 0; i < Dim{3} * 224 * 224; ++i)
+          pixels[i] = static_cast<float>((i * 7919 + index * 104729) % 256) / 128 - 1;
+        const auto label = static_cast<std::int32_t>(index);
+        std::memcpy(out[1], &label, sizeof label);
+      });
+  run_on_threads(2, [&](Communicator& members) {
+    Network network(members, 1.25e9);
+    AveragingOptions options{.round = {.max_steps = steps}};
+    if (exchange > 0) options.gradients = SharedGradients{.overlap = exchange == 2};
+    AveragingSolver solver({.base_lr = 1e-4, .max_iter = 1 << 20}, net, network, options, {.threads = 1});
+    solver.solver().set_training_data(noise);
+    solver.solver().step();
+    const auto run = [&] {
+      members.barrier();
+      const auto begin = std::chrono::steady_clock::now();
+      solver.solver().step(steps);
+      members.barrier();
+      return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    };
+    // Rank 0 says whether there is another turn.
+    for (Tensor goes_on(Shape{1});;) {
+      if (members.rank() == 0) goes_on.fill(state.KeepRunningBatch(steps) ? 1 : 0);
+      members.broadcast(goes_on, 0);
+      if (goes_on.get<float>(0) == 0) return;
+      const double seconds = run();
+      if (members.rank() == 0) state.SetIterationTime(seconds);
+    }
+  });
+}
+
 void groups(benchmark::internal::Benchmark* benchmark) {
   for (const std::int64_t count : {lenet, caffenet})
     for (const int workers : {1, 2, 4}) benchmark->Args({workers, count});
@@ -146,6 +213,11 @@ BENCHMARK(encode_contribution)->Apply(codecs);
 BENCHMARK(decode_contribution)->Apply(codecs);
 BENCHMARK(merge_contribution)->Arg(lenet)->Arg(caffenet)->Unit(benchmark::kMillisecond);
 BENCHMARK(apply_diloco)->Arg(lenet)->Arg(caffenet)->Unit(benchmark::kMillisecond);
+BENCHMARK(step_with_gradients_in_common)
+    ->ArgName("exchange")
+    ->DenseRange(0, 2)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
 
 }  // namespace
 
