@@ -4,7 +4,10 @@
 // C++17 and nothing but the standard library, so that any compiler of any backend can read it.
 // Nothing here checks shapes: that is done above, in one place for every backend.
 //
-// Pointers are to elements of the DType that the plan or call was given: F32 or F64. Tensors are dense and row-major
+// Pointers are to elements of the DType that the plan or call was given: F32 or F64. A GPU takes BF16 too in
+// convolutions, inner products, pooling, normalisations over batches and LRN, channels, and what is done element by
+// element or copies; then x, y and their gradients are BF16, while parameters, their gradients, running moments and
+// states are F32, and all sums are of F32 or better. Tensors are dense and row-major
 // (images are NCHW, convolution weights are [num_output, channels / group, kernel_h, kernel_w], inner-product weights
 // are [num_output, inputs]). `scratch` is 64-byte aligned memory of at least the plan's scratch_bytes(), whose contents
 // mean nothing before and after a call. Where `accumulate` is true a gradient is added to, otherwise overwritten.
@@ -14,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 
 #include "sparknet/dtype.h"
 
@@ -753,6 +757,8 @@ class Backend {
   /// The gradient of im2col: x is overwritten with the sums of the columns.
   virtual void col2im(DType, const WindowShape&, const void* columns, void* x) = 0;
 
+  /// y[count] = x from the first type to the second, F32 and BF16, rounded to the nearest and halves to the even.
+  virtual void convert(DType, DType, Index, const void*, void*) { throw std::logic_error("bf16 is for GPUs"); }
   /// y += a * x
   virtual void axpy(DType, Index count, double a, const void* x, void* y) = 0;
   /// *total += factor * the sum of x, added up in double.

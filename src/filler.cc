@@ -152,7 +152,8 @@ void fill(const Filler& filler, Tensor& parameter, Random& random) {
     case DType::F32: return fill_values(filler, shape, parameter.span<float>(), random);
     case DType::F64: return fill_values(filler, shape, parameter.span<double>(), random);
     case DType::U8:
-    case DType::I32: break;
+    case DType::I32:
+    case DType::BF16: break;
   }
   throw DTypeError(fmt::format("a filler fills f32 or f64, not {}", to_string(parameter.dtype())));
 }

@@ -5,8 +5,9 @@
 
 namespace sparknet {
 
-/// The type of a tensor's elements, as data.
-enum class DType : std::uint8_t { F32, F64, U8, I32 };
+/// The type of a tensor's elements, as data. BF16, the upper half of an F32, is what a net may hold its blobs in on a
+/// GPU; no tensor on the host has it.
+enum class DType : std::uint8_t { F32, F64, U8, I32, BF16 };
 
 /// Bytes of one element.
 constexpr std::size_t size_of(DType dtype) {
@@ -15,17 +16,19 @@ constexpr std::size_t size_of(DType dtype) {
     case DType::F64: return 8;
     case DType::U8: return 1;
     case DType::I32: return 4;
+    case DType::BF16: return 2;
   }
   return 0;
 }
 
-/// "f32", "f64", "u8" or "i32".
+/// "f32", "f64", "u8", "i32" or "bf16".
 constexpr const char* to_string(DType dtype) {
   switch (dtype) {
     case DType::F32: return "f32";
     case DType::F64: return "f64";
     case DType::U8: return "u8";
     case DType::I32: return "i32";
+    case DType::BF16: return "bf16";
   }
   return "unknown";
 }

@@ -32,6 +32,7 @@ constexpr decltype(auto) dispatch(DType dtype, F&& f) {
     case DType::F64: return f(TypeTag<double>{});
     case DType::U8: return f(TypeTag<std::uint8_t>{});
     case DType::I32: return f(TypeTag<std::int32_t>{});
+    case DType::BF16: throw DTypeError("what a net holds in bf16 is on its GPU; Net::blob gives it as f32");
   }
   throw DTypeError("a tensor holds f32, f64, u8 or i32, not dtype number " + std::to_string(static_cast<int>(dtype)));
 }

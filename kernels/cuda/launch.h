@@ -9,6 +9,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/cuda/bf16.h"
 #include "kernels/cuda/context.h"
 
 #ifndef __CUDACC__
@@ -211,6 +212,17 @@ const T* in(const void* p) {
 template <class T>
 T* out(void* p) {
   return static_cast<T*>(p);
+}
+
+/// Calls f(zero of the type) for the types of blobs.
+template <class F>
+void with_blob_type(DType dtype, F&& f) {
+  if (dtype == DType::BF16)
+    f(Bf16{});
+  else if (dtype == DType::F64)
+    f(double{});
+  else
+    f(float{});
 }
 
 /// Calls f(zero of the type) for F32 and F64, the types that nets compute in.

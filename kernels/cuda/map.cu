@@ -137,6 +137,11 @@ void relu_backward_of(Context& context, Index count, T slope, const T* gate, con
   for_each(context, "gradient of a ReLU", count, [=] __device__(Index i) { dx[i] = gated(gate[i], dy[i], slope); });
 }
 
+template <class From, class To>
+void convert_all(Context& context, Index count, const From* x, To* y) {
+  for_each(context, "conversion", count, [=] __device__(Index i) { y[i] = static_cast<To>(static_cast<float>(x[i])); });
+}
+
 template <class T>
 void axpy_of(Context& context, Index count, T a, const T* x, T* y) {
   for_each(context, "axpy", count, [=] __device__(Index i) { y[i] += a * x[i]; });
@@ -315,6 +320,15 @@ void CudaBackend::dropout(
     using T = decltype(zero);
     dropout_of(context_, count, threshold, static_cast<T>(scale), seed, sequence, in<T>(x), out<T>(y));
   });
+}
+
+void CudaBackend::convert(DType from, DType to, Index count, const void* x, void* y) {
+  if (from == DType::BF16)
+    convert_all(context_, count, in<Bf16>(x), out<float>(y));
+  else if (to == DType::BF16)
+    convert_all(context_, count, in<float>(x), out<Bf16>(y));
+  else
+    copy(y, x, static_cast<std::size_t>(count) * size_of(to));
 }
 
 void CudaBackend::axpy(DType dtype, Index count, double a, const void* x, void* y) {

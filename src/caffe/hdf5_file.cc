@@ -62,6 +62,7 @@ hid_t memory_type(DType dtype) {
     case DType::F64: return H5T_NATIVE_DOUBLE;
     case DType::U8: return H5T_NATIVE_UINT8;
     case DType::I32: return H5T_NATIVE_INT32;
+    case DType::BF16: break;
   }
   return H5I_INVALID_HID;
 }
