@@ -183,8 +183,8 @@ class Pooling {
   /// forward, but Stochastic draws for output i by word i of `words` and writes a mask.
   virtual void forward_random(const void* x, void* y, void* mask, const RandomWords&) { forward(x, y, mask); }
   virtual void backward(const void* dy, const void* mask, void* dx) = 0;
-  /// For each output the place of its element in the plane as a number of the DType, -1 for a window of padding. Not
-  /// for the average.
+  /// For each output the place of its element in the plane as a number of the DType, or of F32 where that is BF16,
+  /// which does not hold it; -1 for a window of padding. Not for the average.
   virtual void places(const void* mask, void* y) const = 0;
 };
 
@@ -570,7 +570,7 @@ struct UpdatePass {
 
 /// What a batch of bytes stands for: y[n][c][h][w] = (x[n][c][h][w] - mean) * scale.
 struct ByteBatch {
-  /// Of y, of the mean and of the arithmetic.
+  /// Of y, of the mean and of the arithmetic; with BF16 those two are of F32.
   DType dtype = DType::F32;
   Index examples = 0, channels = 1, height = 1, width = 1;
   double scale = 1;

@@ -14,14 +14,14 @@ __device__ double scale_for(double variance, double eps) {
   return 1 / std::sqrt(variance + eps);
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void take_moments(
     Context& context, const ChannelShape& shape, double eps, double fade, const T* x, const RunningMoments& running,
     ChannelNumbers* numbers) {
   const Index inner = shape.inner;
   const double n = static_cast<double>(shape.outer * inner), unbiased = n > 1 ? n / (n - 1) : 1;
-  T *const means = static_cast<T*>(running.mean), *const variances = static_cast<T*>(running.variance);
-  T* const factor = static_cast<T*>(running.factor);
+  A *const means = static_cast<A*>(running.mean), *const variances = static_cast<A*>(running.variance);
+  A* const factor = static_cast<A*>(running.factor);
   if (n == 0) return;
   reduce_channels(
       context,
@@ -37,11 +37,11 @@ void take_moments(
       [=] __device__(Index c, Pair sums) {
         const double distance = sums.first / n, mean = static_cast<double>(x[c * inner]) + distance;
         const double rest = sums.second / n - distance * distance, variance = rest < 0 ? 0 : rest;
-        means[c] = static_cast<T>(fade * static_cast<double>(means[c]) + mean);
-        variances[c] = static_cast<T>(fade * static_cast<double>(variances[c]) + unbiased * variance);
+        means[c] = static_cast<A>(fade * static_cast<double>(means[c]) + mean);
+        variances[c] = static_cast<A>(fade * static_cast<double>(variances[c]) + unbiased * variance);
         numbers[c].shift = mean;
         numbers[c].scale = scale_for(variance, eps);
-        if (c == 0) *factor = static_cast<T>(fade * static_cast<double>(*factor) + 1);
+        if (c == 0) *factor = static_cast<A>(fade * static_cast<double>(*factor) + 1);
       });
 }
 
@@ -57,14 +57,14 @@ void use_running(Context& context, Index channels, double eps, const RunningMome
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void normalise(Context& context, const ChannelShape& shape, const T* x, const ChannelNumbers* numbers, T* y) {
   for_channel_elements(context, "batch normalisation", shape, [=] __device__(Index c, Index i) {
-    y[i] = (x[i] - static_cast<T>(numbers[c].shift)) * static_cast<T>(numbers[c].scale);
+    y[i] = static_cast<T>((x[i] - static_cast<A>(numbers[c].shift)) * static_cast<A>(numbers[c].scale));
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void gradient(Context& context, const ChannelShape& shape, const T* y, const T* dy, ChannelNumbers* numbers, T* dx) {
   const double n = static_cast<double>(shape.outer * shape.inner);
   reduce_channels(
@@ -83,14 +83,15 @@ void gradient(Context& context, const ChannelShape& shape, const T* y, const T* 
       });
   for_channel_elements(context, "gradient of a batch normalisation", shape, [=] __device__(Index c, Index i) {
     const ChannelNumbers now = numbers[c];
-    dx[i] = static_cast<T>(now.scale) * (dy[i] - static_cast<T>(now.mean) - static_cast<T>(now.slope) * y[i]);
+    dx[i] = static_cast<T>(
+        static_cast<A>(now.scale) * (dy[i] - static_cast<A>(now.mean) - static_cast<A>(now.slope) * y[i]));
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void scale(Context& context, const ChannelShape& shape, const ChannelNumbers* numbers, const T* dy, T* dx) {
   for_channel_elements(context, "gradient of a batch normalisation", shape, [=] __device__(Index c, Index i) {
-    dx[i] = static_cast<T>(numbers[c].scale) * dy[i];
+    dx[i] = static_cast<T>(static_cast<A>(numbers[c].scale) * dy[i]);
   });
 }
 
@@ -112,7 +113,7 @@ class BatchNormPlan final : public BatchNorm {
     gradient(context_, shape_, in<T>(y), in<T>(dy), numbers(state), static_cast<T*>(dx));
   }
   void forward_by_running(const void* x, const RunningMoments& running, void* y, void* state) override {
-    use_running<T>(context_, shape_.channels, eps_, running, numbers(state));
+    use_running<Arithmetic<T>>(context_, shape_.channels, eps_, running, numbers(state));
     normalise(context_, shape_, in<T>(x), numbers(state), static_cast<T*>(y));
   }
   void backward_by_running(const void* state, const void* dy, void* dx) override {
@@ -130,8 +131,11 @@ class BatchNormPlan final : public BatchNorm {
 }  // namespace
 
 std::unique_ptr<BatchNorm> CudaBackend::batch_norm(DType dtype, const ChannelShape& shape, double eps) {
-  if (dtype == DType::F64) return std::make_unique<BatchNormPlan<double>>(context_, shape, eps);
-  return std::make_unique<BatchNormPlan<float>>(context_, shape, eps);
+  std::unique_ptr<BatchNorm> made;
+  with_blob_type(dtype, [&](auto zero) {
+    made = std::make_unique<BatchNormPlan<decltype(zero)>>(context_, shape, eps);
+  });
+  return made;
 }
 
 }  // namespace sparknet::kernels::cuda

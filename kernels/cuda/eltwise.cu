@@ -12,7 +12,7 @@ template <class T>
 struct Inputs {
   int count;
   const T* x[kMostInputs];
-  T coeff[kMostInputs];
+  Arithmetic<T> coeff[kMostInputs];
 };
 
 /// NaN beats every number and nothing beats NaN.
@@ -29,65 +29,65 @@ Inputs<T> gather(const Context& context, int inputs, const void* const* x, const
   all.count = inputs;
   for (int i = 0; i < inputs; ++i) {
     all.x[i] = static_cast<const T*>(x[i]);
-    all.coeff[i] = coeff ? static_cast<T>(coeff[i]) : T(1);
+    all.coeff[i] = static_cast<Arithmetic<T>>(coeff ? coeff[i] : 1);
   }
   return all;
 }
 
-template <class T>
-void sum_of(Context& context, Index count, const Inputs<T>& all, bool relu, T slope, T* y) {
+template <class T, class A = Arithmetic<T>>
+void sum_of(Context& context, Index count, const Inputs<T>& all, bool relu, A slope, T* y) {
   for_each(context, "element-wise sum", count, [=] __device__(Index i) {
-    T result = all.coeff[0] * all.x[0][i];
+    A result = all.coeff[0] * all.x[0][i];
     for (int k = 1; k < all.count; ++k) result += all.coeff[k] * all.x[k][i];
-    y[i] = relu ? rectified(result, slope) : result;
+    y[i] = static_cast<T>(relu ? rectified(result, slope) : result);
   });
 }
 
-template <class T>
-void product_of(Context& context, Index count, const Inputs<T>& all, bool relu, T slope, T* y) {
+template <class T, class A = Arithmetic<T>>
+void product_of(Context& context, Index count, const Inputs<T>& all, bool relu, A slope, T* y) {
   for_each(context, "element-wise product", count, [=] __device__(Index i) {
-    T result = all.x[0][i];
+    A result = all.x[0][i];
     for (int k = 1; k < all.count; ++k) result *= all.x[k][i];
-    y[i] = relu ? rectified(result, slope) : result;
+    y[i] = static_cast<T>(relu ? rectified(result, slope) : result);
   });
 }
 
-template <class T>
-void maximum_of(Context& context, Index count, const Inputs<T>& all, bool relu, T slope, T* y) {
+template <class T, class A = Arithmetic<T>>
+void maximum_of(Context& context, Index count, const Inputs<T>& all, bool relu, A slope, T* y) {
   for_each(context, "element-wise maximum", count, [=] __device__(Index i) {
-    T result = all.x[0][i];
+    A result = all.x[0][i];
     for (int k = 1; k < all.count; ++k)
-      if (beats(all.x[k][i], result)) result = all.x[k][i];
-    y[i] = relu ? rectified(result, slope) : result;
+      if (beats<A>(all.x[k][i], result)) result = all.x[k][i];
+    y[i] = static_cast<T>(relu ? rectified(result, slope) : result);
   });
 }
 
-template <class T>
-void sum_backward_of(Context& context, Index count, T coeff, const T* dy, T* dx) {
-  for_each(context, "gradient of a sum", count, [=] __device__(Index i) { dx[i] = coeff * dy[i]; });
+template <class T, class A = Arithmetic<T>>
+void sum_backward_of(Context& context, Index count, A coeff, const T* dy, T* dx) {
+  for_each(context, "gradient of a sum", count, [=] __device__(Index i) { dx[i] = static_cast<T>(coeff * dy[i]); });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void product_backward_of(Context& context, Index count, const Inputs<T>& all, int input, const T* dy, T* dx) {
   for_each(context, "gradient of a product", count, [=] __device__(Index i) {
-    T result = dy[i];
+    A result = dy[i];
     for (int k = 0; k < all.count; ++k)
       if (k != input) result *= all.x[k][i];
-    dx[i] = result;
+    dx[i] = static_cast<T>(result);
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void maximum_backward_of(Context& context, Index count, const Inputs<T>& all, int input, const T* dy, T* dx) {
   for_each(context, "gradient of a maximum", count, [=] __device__(Index i) {
-    const T value = all.x[input][i];
+    const A value = all.x[input][i];
     // The winner is the first that none before it beats or equals and none behind it beats.
     bool wins = true;
     for (int k = 0; k < all.count && wins; ++k) {
-      if (k < input) wins = beats(value, all.x[k][i]);
-      if (k > input) wins = !beats(all.x[k][i], value);
+      if (k < input) wins = beats<A>(value, all.x[k][i]);
+      if (k > input) wins = !beats<A>(all.x[k][i], value);
     }
-    dx[i] = wins ? dy[i] : T(0);
+    dx[i] = static_cast<T>(wins ? dy[i] : A(0));
   });
 }
 
@@ -96,12 +96,12 @@ void maximum_backward_of(Context& context, Index count, const Inputs<T>& all, in
 void CudaBackend::eltwise(
     DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff,
     Activation activation, void* y) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     const Inputs<T> all = gather<T>(context_, inputs, x, op == EltwiseOp::Sum ? coeff : nullptr);
     T* const to = static_cast<T*>(y);
     const bool relu = activation.relu;
-    const T slope = static_cast<T>(activation.negative_slope);
+    const auto slope = static_cast<Arithmetic<T>>(activation.negative_slope);
     switch (op) {
       case EltwiseOp::Sum: return sum_of(context_, count, all, relu, slope, to);
       case EltwiseOp::Product: return product_of(context_, count, all, relu, slope, to);
@@ -113,11 +113,12 @@ void CudaBackend::eltwise(
 void CudaBackend::eltwise_backward(
     DType dtype, EltwiseOp op, Index count, int inputs, const void* const* x, const double* coeff, int input,
     const void* dy, void* dx) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     const T* const from = static_cast<const T*>(dy);
     T* const to = static_cast<T*>(dx);
-    if (op == EltwiseOp::Sum) return sum_backward_of(context_, count, static_cast<T>(coeff[input]), from, to);
+    if (op == EltwiseOp::Sum)
+      return sum_backward_of(context_, count, static_cast<Arithmetic<T>>(coeff[input]), from, to);
     const Inputs<T> all = gather<T>(context_, inputs, x, nullptr);
     if (op == EltwiseOp::Product) return product_backward_of(context_, count, all, input, from, to);
     maximum_backward_of(context_, count, all, input, from, to);

@@ -7,6 +7,7 @@
 //     for_each(context, "relu", count, [=] __device__(Index i) { y[i] = x[i] > T(0) ? x[i] : slope * x[i]; });
 
 #include <cstring>
+#include <stdexcept>
 #include <type_traits>
 
 #include "kernels/cuda/bf16.h"
@@ -225,9 +226,10 @@ void with_blob_type(DType dtype, F&& f) {
     f(float{});
 }
 
-/// Calls f(zero of the type) for F32 and F64, the types that nets compute in.
+/// Calls f(zero of the type) for F32 and F64, the types that nets compute in; for what is not done in BF16.
 template <class F>
 void with_type(DType dtype, F&& f) {
+  if (dtype == DType::BF16) throw std::logic_error("an operation of a GPU that is not done in bf16");
   if (dtype == DType::F64)
     f(double{});
   else

@@ -134,8 +134,9 @@ class LayerNormPlan final : public LayerNorm {
 }  // namespace
 
 std::unique_ptr<LayerNorm> CudaBackend::layer_norm(DType dtype, const LayerNormShape& shape) {
-  if (dtype == DType::F64) return std::make_unique<LayerNormPlan<double>>(context_, shape);
-  return std::make_unique<LayerNormPlan<float>>(context_, shape);
+  std::unique_ptr<LayerNorm> made;
+  with_type(dtype, [&](auto zero) { made = std::make_unique<LayerNormPlan<decltype(zero)>>(context_, shape); });
+  return made;
 }
 
 }  // namespace sparknet::kernels::cuda

@@ -67,54 +67,54 @@ void for_pixels(Context& context, const char* what, Index batch, const Windows<T
   });
 }
 
-template <class T>
-void across_forward(Context& context, Index batch, const Windows<T>& w, const T* x, T* y, T* state) {
+template <class T, class A = Arithmetic<T>>
+void across_forward(Context& context, Index batch, const Windows<A>& w, const T* x, T* y, A* state) {
   const Index before = (w.size - 1) / 2;
   for_pixels(context, "LRN", batch, w, [=] __device__(Index image, Index c) {
-    const T sum = w.k + w.alpha * w.across(image, c, before, [&](Index i) { return x[i] * x[i]; });
+    const A sum = w.k + w.alpha * w.across(image, c, before, [&](Index i) { return x[i] * x[i]; });
     const Index at = image + c * w.pixels;
     state[at] = sum;
-    y[at] = w.scaled(x[at], sum);
+    y[at] = static_cast<T>(w.scaled(x[at], sum));
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void across_backward(
-    Context& context, Index batch, const Windows<T>& w, const T* x, const T* y, const T* state, const T* dy, T* dx) {
+    Context& context, Index batch, const Windows<A>& w, const T* x, const T* y, const A* state, const T* dy, T* dx) {
   // The windows that hold a channel reach as far behind it as its own reaches before it.
   const Index before = w.size - 1 - (w.size - 1) / 2;
-  const T factor = T(-2) * w.alpha * w.beta;
+  const A factor = A(-2) * w.alpha * w.beta;
   for_pixels(context, "gradient of an LRN", batch, w, [=] __device__(Index image, Index c) {
-    const T spread = w.across(image, c, before, [&](Index i) { return dy[i] * y[i] / state[i]; });
+    const A spread = w.across(image, c, before, [&](Index i) { return dy[i] * y[i] / state[i]; });
     const Index at = image + c * w.pixels;
-    dx[at] = w.scaled(dy[at], state[at]) + factor * x[at] * spread;
+    dx[at] = static_cast<T>(w.scaled(dy[at], state[at]) + factor * x[at] * spread);
   });
 }
 
-template <class T>
-void within_forward(Context& context, Index planes, const Windows<T>& w, const T* x, T* y, T* state) {
+template <class T, class A = Arithmetic<T>>
+void within_forward(Context& context, Index planes, const Windows<A>& w, const T* x, T* y, A* state) {
   const Index before = (w.size - 1) / 2;
   for_each(context, "LRN", planes * w.pixels, [=] __device__(Index at) {
     const Index pixel = at % w.pixels;
-    const T sum = w.k + w.alpha * w.within(at - pixel, pixel, before, [&](Index i) { return x[i] * x[i]; });
+    const A sum = w.k + w.alpha * w.within(at - pixel, pixel, before, [&](Index i) { return x[i] * x[i]; });
     state[at] = sum;
-    y[at] = w.scaled(x[at], sum);
+    y[at] = static_cast<T>(w.scaled(x[at], sum));
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void within_backward(
-    Context& context, Index planes, const Windows<T>& w, const T* x, const T* y, const T* state, const T* dy, T* dx) {
+    Context& context, Index planes, const Windows<A>& w, const T* x, const T* y, const A* state, const T* dy, T* dx) {
   const Index before = w.size - 1 - (w.size - 1) / 2;
-  const T factor = T(-2) * w.alpha * w.beta;
+  const A factor = A(-2) * w.alpha * w.beta;
   for_each(context, "gradient of an LRN", planes * w.pixels, [=] __device__(Index at) {
     const Index pixel = at % w.pixels;
-    const T spread = w.within(at - pixel, pixel, before, [&](Index i) { return dy[i] * y[i] / state[i]; });
-    dx[at] = w.scaled(dy[at], state[at]) + factor * x[at] * spread;
+    const A spread = w.within(at - pixel, pixel, before, [&](Index i) { return dy[i] * y[i] / state[i]; });
+    dx[at] = static_cast<T>(w.scaled(dy[at], state[at]) + factor * x[at] * spread);
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 class LrnPlan final : public Lrn {
  public:
   LrnPlan(Context& context, const LrnShape& shape)
@@ -124,12 +124,12 @@ class LrnPlan final : public Lrn {
         windows_(shape, is_across_ ? shape.local_size : shape.local_size * shape.local_size) {}
 
   std::size_t state_bytes() const override {
-    return static_cast<std::size_t>(shape_.batch * shape_.channels * windows_.pixels) * sizeof(T);
+    return static_cast<std::size_t>(shape_.batch * shape_.channels * windows_.pixels) * sizeof(A);
   }
 
   void forward(const void* x, void* y, void* state) override {
     if (is_across_)
-      across_forward(context_, shape_.batch, windows_, in<T>(x), static_cast<T*>(y), static_cast<T*>(state));
+      across_forward(context_, shape_.batch, windows_, in<T>(x), static_cast<T*>(y), static_cast<A*>(state));
     else
       within_forward(
           context_,
@@ -137,13 +137,13 @@ class LrnPlan final : public Lrn {
           windows_,
           in<T>(x),
           static_cast<T*>(y),
-          static_cast<T*>(state));
+          static_cast<A*>(state));
   }
 
   void backward(const void* x, const void* y, const void* state, const void* dy, void* dx) override {
     T* const to = static_cast<T*>(dx);
     if (is_across_)
-      across_backward(context_, shape_.batch, windows_, in<T>(x), in<T>(y), in<T>(state), in<T>(dy), to);
+      across_backward(context_, shape_.batch, windows_, in<T>(x), in<T>(y), in<A>(state), in<T>(dy), to);
     else
       within_backward(
           context_,
@@ -151,7 +151,7 @@ class LrnPlan final : public Lrn {
           windows_,
           in<T>(x),
           in<T>(y),
-          in<T>(state),
+          in<A>(state),
           in<T>(dy),
           to);
   }
@@ -160,14 +160,15 @@ class LrnPlan final : public Lrn {
   Context& context_;
   LrnShape shape_;
   bool is_across_;
-  Windows<T> windows_;
+  Windows<A> windows_;
 };
 
 }  // namespace
 
 std::unique_ptr<Lrn> CudaBackend::lrn(DType dtype, const LrnShape& shape) {
-  if (dtype == DType::F64) return std::make_unique<LrnPlan<double>>(context_, shape);
-  return std::make_unique<LrnPlan<float>>(context_, shape);
+  std::unique_ptr<Lrn> made;
+  with_blob_type(dtype, [&](auto zero) { made = std::make_unique<LrnPlan<decltype(zero)>>(context_, shape); });
+  return made;
 }
 
 }  // namespace sparknet::kernels::cuda

@@ -30,74 +30,78 @@ struct Numbers {
 };
 
 /// One kernel for each kind, so that none asks for every element which it is.
-template <class T, MapKind kKind>
+template <class T, MapKind kKind, class A = Arithmetic<T>>
 void map_as(Context& context, const Map& map, Index count, const T* x, T* y) {
-  const Numbers<T> m(map);
+  const Numbers<A> m(map);
   for_each(context, "map", count, [=] __device__(Index i) {
     if (kKind == MapKind::Constant) {
-      y[i] = m.a;
+      y[i] = static_cast<T>(m.a);
       return;
     }
-    const T v = x[i];
+    const A v = x[i];
+    A result = 0;
     switch (kKind) {
-      case MapKind::Abs: y[i] = std::abs(v); break;
-      case MapKind::Affine: y[i] = m.a * v + m.b; break;
-      case MapKind::Clip: y[i] = v < m.a ? m.a : (v > m.b ? m.b : v); break;
+      case MapKind::Abs: result = std::abs(v); break;
+      case MapKind::Affine: result = m.a * v + m.b; break;
+      case MapKind::Clip: result = v < m.a ? m.a : (v > m.b ? m.b : v); break;
       case MapKind::Constant: break;
-      case MapKind::Elu: y[i] = v > T(0) ? v : m.a * std::expm1(v); break;
-      case MapKind::Exp: y[i] = std::exp(m.a * v + m.b); break;
-      case MapKind::Gelu: y[i] = T(0.5) * v * std::erfc(T(-kRootHalf) * v); break;
-      case MapKind::GeluTanh: y[i] = v * sigmoid(gelu_argument(v)); break;
-      case MapKind::Log: y[i] = m.c * std::log(m.a * v + m.b); break;
-      case MapKind::Power: y[i] = m.c == T(2) ? (m.a * v + m.b) * (m.a * v + m.b) : std::pow(m.a * v + m.b, m.c); break;
-      case MapKind::Sigmoid: y[i] = sigmoid(v); break;
-      case MapKind::Softplus: y[i] = (v < T(0) ? T(0) : v) + std::log1p(std::exp(-std::abs(v))); break;
-      case MapKind::Step: y[i] = v > m.a ? T(1) : T(0); break;
-      case MapKind::Swish: y[i] = v * sigmoid(m.a * v); break;
-      case MapKind::Tanh: y[i] = std::tanh(v); break;
+      case MapKind::Elu: result = v > A(0) ? v : m.a * std::expm1(v); break;
+      case MapKind::Exp: result = std::exp(m.a * v + m.b); break;
+      case MapKind::Gelu: result = A(0.5) * v * std::erfc(A(-kRootHalf) * v); break;
+      case MapKind::GeluTanh: result = v * sigmoid(gelu_argument(v)); break;
+      case MapKind::Log: result = m.c * std::log(m.a * v + m.b); break;
+      case MapKind::Power:
+        result = m.c == A(2) ? (m.a * v + m.b) * (m.a * v + m.b) : std::pow(m.a * v + m.b, m.c);
+        break;
+      case MapKind::Sigmoid: result = sigmoid(v); break;
+      case MapKind::Softplus: result = (v < A(0) ? A(0) : v) + std::log1p(std::exp(-std::abs(v))); break;
+      case MapKind::Step: result = v > m.a ? A(1) : A(0); break;
+      case MapKind::Swish: result = v * sigmoid(m.a * v); break;
+      case MapKind::Tanh: result = std::tanh(v); break;
     }
+    y[i] = static_cast<T>(result);
   });
 }
 
-template <class T, MapKind kKind>
+template <class T, MapKind kKind, class A = Arithmetic<T>>
 void slope_as(Context& context, const Map& map, Index count, const T* operand, const T* dy, T* dx) {
-  const Numbers<T> m(map);
+  const Numbers<A> m(map);
   const bool of_y = map.a >= 0;  // Elu
   for_each(context, "gradient of a map", count, [=] __device__(Index i) {
     if (kKind == MapKind::Affine || kKind == MapKind::Constant || kKind == MapKind::Step) {
-      dx[i] = kKind == MapKind::Affine ? dy[i] * m.a : T(0);
+      dx[i] = static_cast<T>(kKind == MapKind::Affine ? dy[i] * m.a : A(0));
       return;
     }
-    const T v = operand[i];
-    T slope = 0;
+    const A v = operand[i];
+    A slope = 0;
     switch (kKind) {
       case MapKind::Affine:
       case MapKind::Constant:
       case MapKind::Step: break;
       case MapKind::Exp: slope = m.a * v; break;
-      case MapKind::Sigmoid: slope = v * (T(1) - v); break;
+      case MapKind::Sigmoid: slope = v * (A(1) - v); break;
       case MapKind::Softplus: slope = -std::expm1(-v); break;
-      case MapKind::Tanh: slope = T(1) - v * v; break;
-      case MapKind::Elu: slope = v > T(0) ? T(1) : (of_y ? v + m.a : m.a * std::exp(v)); break;
-      case MapKind::Abs: slope = v > T(0) ? T(1) : (v < T(0) ? T(-1) : v); break;
-      case MapKind::Clip: slope = v >= m.a && v <= m.b ? T(1) : T(0); break;
+      case MapKind::Tanh: slope = A(1) - v * v; break;
+      case MapKind::Elu: slope = v > A(0) ? A(1) : (of_y ? v + m.a : m.a * std::exp(v)); break;
+      case MapKind::Abs: slope = v > A(0) ? A(1) : (v < A(0) ? A(-1) : v); break;
+      case MapKind::Clip: slope = v >= m.a && v <= m.b ? A(1) : A(0); break;
       case MapKind::Gelu:
-        slope = T(0.5) * std::erfc(T(-kRootHalf) * v) + v * T(kDensityOfZero) * std::exp(T(-0.5) * v * v);
+        slope = A(0.5) * std::erfc(A(-kRootHalf) * v) + v * A(kDensityOfZero) * std::exp(A(-0.5) * v * v);
         break;
       case MapKind::GeluTanh: {
         // Beyond, nothing changes but that squares overflow.
-        const T near = v < T(-32) ? T(-32) : (v > T(32) ? T(32) : v);
-        const T du = T(2 * kRootTwoOverPi) * (T(1) + T(3 * kGeluCubic) * near * near);
+        const A near = v < A(-32) ? A(-32) : (v > A(32) ? A(32) : v);
+        const A du = A(2 * kRootTwoOverPi) * (A(1) + A(3 * kGeluCubic) * near * near);
         slope = gated_slope(near, sigmoid(gelu_argument(near)), du);
         break;
       }
       case MapKind::Log: slope = m.a * m.c / (m.a * v + m.b); break;
       case MapKind::Power:
-        slope = m.c == T(2) ? T(2) * m.a * (m.a * v + m.b) : m.c * m.a * std::pow(m.a * v + m.b, m.c - T(1));
+        slope = m.c == A(2) ? A(2) * m.a * (m.a * v + m.b) : m.c * m.a * std::pow(m.a * v + m.b, m.c - A(1));
         break;
       case MapKind::Swish: slope = gated_slope(v, sigmoid(m.a * v), m.a); break;
     }
-    dx[i] = dy[i] * slope;
+    dx[i] = static_cast<T>(dy[i] * slope);
   });
 }
 
@@ -127,14 +131,16 @@ void with_kind(MapKind kind, F&& f) {
   }
 }
 
-template <class T>
-void relu_of(Context& context, Index count, T slope, const T* x, T* y) {
-  for_each(context, "ReLU", count, [=] __device__(Index i) { y[i] = rectified(x[i], slope); });
+template <class T, class A = Arithmetic<T>>
+void relu_of(Context& context, Index count, A slope, const T* x, T* y) {
+  for_each(context, "ReLU", count, [=] __device__(Index i) { y[i] = static_cast<T>(rectified<A>(x[i], slope)); });
 }
 
-template <class T>
-void relu_backward_of(Context& context, Index count, T slope, const T* gate, const T* dy, T* dx) {
-  for_each(context, "gradient of a ReLU", count, [=] __device__(Index i) { dx[i] = gated(gate[i], dy[i], slope); });
+template <class T, class A = Arithmetic<T>>
+void relu_backward_of(Context& context, Index count, A slope, const T* gate, const T* dy, T* dx) {
+  for_each(context, "gradient of a ReLU", count, [=] __device__(Index i) {
+    dx[i] = static_cast<T>(gated<A>(gate[i], dy[i], slope));
+  });
 }
 
 template <class From, class To>
@@ -142,9 +148,9 @@ void convert_all(Context& context, Index count, const From* x, To* y) {
   for_each(context, "conversion", count, [=] __device__(Index i) { y[i] = static_cast<To>(static_cast<float>(x[i])); });
 }
 
-template <class T>
-void axpy_of(Context& context, Index count, T a, const T* x, T* y) {
-  for_each(context, "axpy", count, [=] __device__(Index i) { y[i] += a * x[i]; });
+template <class T, class A = Arithmetic<T>>
+void axpy_of(Context& context, Index count, A a, const T* x, T* y) {
+  for_each(context, "axpy", count, [=] __device__(Index i) { y[i] = static_cast<T>(y[i] + a * x[i]); });
 }
 
 template <class T>
@@ -155,15 +161,15 @@ void gate_rows_of(Context& context, Index rows, Index columns, const T* gate, co
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void dropout_of(
-    Context& context, Index count, std::uint64_t threshold, T scale, std::uint64_t seed, std::uint64_t sequence,
+    Context& context, Index count, std::uint64_t threshold, A scale, std::uint64_t seed, std::uint64_t sequence,
     const T* x, T* y) {
   const auto drop = [=] __device__(Index block) {
     const FourWords words = philox(seed, sequence, static_cast<std::uint64_t>(block));
     const Index first = block * 4;
     for (Index j = 0; j < 4 && first + j < count; ++j)
-      y[first + j] = words.word[j] < threshold ? x[first + j] * scale : T(0);
+      y[first + j] = static_cast<T>(words.word[j] < threshold ? x[first + j] * scale : A(0));
   };
   for_each(context, "dropout", (count + 3) / 4, drop, true);
 }
@@ -271,22 +277,22 @@ void veto_of(Context& context, Index count, const Index* verdicts, Index* veto) 
 }  // namespace
 
 void CudaBackend::relu(DType dtype, Index count, double negative_slope, const void* x, void* y) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    relu_of(context_, count, static_cast<T>(negative_slope), in<T>(x), out<T>(y));
+    relu_of(context_, count, static_cast<Arithmetic<T>>(negative_slope), in<T>(x), out<T>(y));
   });
 }
 
 void CudaBackend::relu_backward(
     DType dtype, Index count, double negative_slope, const void* gate, const void* dy, void* dx) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    relu_backward_of(context_, count, static_cast<T>(negative_slope), in<T>(gate), in<T>(dy), out<T>(dx));
+    relu_backward_of(context_, count, static_cast<Arithmetic<T>>(negative_slope), in<T>(gate), in<T>(dy), out<T>(dx));
   });
 }
 
 void CudaBackend::map(DType dtype, const Map& map, Index count, const void* x, void* y) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     with_kind(map.kind, [&](auto kind) {
       map_as<T, decltype(kind)::value>(context_, map, count, in<T>(x), out<T>(y));
@@ -296,7 +302,7 @@ void CudaBackend::map(DType dtype, const Map& map, Index count, const void* x, v
 
 void CudaBackend::map_backward(
     DType dtype, const Map& map, Index count, const void* operand, const void* dy, void* dx) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     with_kind(map.kind, [&](auto kind) {
       slope_as<T, decltype(kind)::value>(context_, map, count, in<T>(operand), in<T>(dy), out<T>(dx));
@@ -316,9 +322,9 @@ void CudaBackend::dropout(
     void* y) {
   const double share = keep < 0 ? 0 : (keep > 1 ? 1 : keep);
   const auto threshold = static_cast<std::uint64_t>(std::llround(share * 4294967296.0));
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    dropout_of(context_, count, threshold, static_cast<T>(scale), seed, sequence, in<T>(x), out<T>(y));
+    dropout_of(context_, count, threshold, static_cast<Arithmetic<T>>(scale), seed, sequence, in<T>(x), out<T>(y));
   });
 }
 
@@ -332,9 +338,9 @@ void CudaBackend::convert(DType from, DType to, Index count, const void* x, void
 }
 
 void CudaBackend::axpy(DType dtype, Index count, double a, const void* x, void* y) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    axpy_of(context_, count, static_cast<T>(a), in<T>(x), out<T>(y));
+    axpy_of(context_, count, static_cast<Arithmetic<T>>(a), in<T>(x), out<T>(y));
   });
 }
 

@@ -60,11 +60,11 @@ void copy_box_of(Context& context, const Axes& axes, const T* x, T* y) {
 }
 
 template <class T>
-void fill_box_of(Context& context, const Axes& axes, T value, T* y) {
+void fill_box_of(Context& context, const Axes& axes, Arithmetic<T> value, T* y) {
   for_each(context, "fill", axes.count, [=] __device__(Index i) {
     Index from, to;
     axes.find(i, from, to);
-    y[to] = value;
+    y[to] = static_cast<T>(value);
   });
 }
 
@@ -158,24 +158,24 @@ struct Windows {
   }
 };
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void im2col_of(Context& context, Index batch, const Windows& w, const T* x, T* columns) {
   for_each(context, "im2col", batch * w.channels * w.taps * w.positions, [=] __device__(Index i) {
     const Index row = i / w.positions, pixel = w.pixel_of(row % w.taps, i % w.positions);
-    columns[i] = pixel < 0 ? T(0) : x[row / w.taps * w.pixels + pixel];
+    columns[i] = static_cast<T>(pixel < 0 ? A(0) : x[row / w.taps * w.pixels + pixel]);
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void col2im_of(Context& context, Index batch, const Windows& w, const T* columns, T* x) {
   for_each(context, "col2im", batch * w.channels * w.pixels, [=] __device__(Index i) {
     const Index plane = i / w.pixels, pixel = i % w.pixels;
-    T sum = 0;
+    A sum = 0;
     for (Index tap = 0; tap < w.taps; ++tap) {
       const Index position = w.position_of(tap, pixel);
       if (position >= 0) sum += columns[(plane * w.taps + tap) * w.positions + position];
     }
-    x[i] = sum;
+    x[i] = static_cast<T>(sum);
   });
 }
 
@@ -222,22 +222,22 @@ void select_of(Context& context, Index items, const T* selector, Index* places, 
   });
 }
 
-template <class T>
-void gather_rows_of(Context& context, Index rows, Index columns, const Index* places, const T* x, T pad, T* y) {
+template <class T, class A = Arithmetic<T>>
+void gather_rows_of(Context& context, Index rows, Index columns, const Index* places, const T* x, A pad, T* y) {
   for_each(context, "gathered rows", rows * columns, [=] __device__(Index i) {
     const Index row = i / columns, place = places[row];
-    y[i] = place < 0 ? pad : x[place * columns + (i - row * columns)];
+    y[i] = static_cast<T>(place < 0 ? pad : x[place * columns + (i - row * columns)]);
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void scatter_rows_of(Context& context, Index count, Index columns, const Index* places, const T* x, Index rows, T* y) {
   for_each(context, "scattered rows", rows * columns, [=] __device__(Index i) {
     const Index row = i / columns, column = i - row * columns;
-    T sum = 0;
+    A sum = 0;
     for (Index k = 0; k < count; ++k)
       if (places[k] == row) sum += x[k * columns + column];
-    y[i] = sum;
+    y[i] = static_cast<T>(sum);
   });
 }
 
@@ -294,16 +294,16 @@ void embed_bias_backward(Context& context, const EmbedShape& shape, const T* dy,
 }  // namespace
 
 void CudaBackend::copy_box(DType dtype, const Box& box, const void* from, void* to) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     copy_box_of(context_, Axes(box), in<T>(from), out<T>(to));
   });
 }
 
 void CudaBackend::fill_box(DType dtype, const Box& box, double value, void* to) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    fill_box_of(context_, Axes(box), static_cast<T>(value), out<T>(to));
+    fill_box_of(context_, Axes(box), static_cast<Arithmetic<T>>(value), out<T>(to));
   });
 }
 
@@ -311,7 +311,7 @@ void CudaBackend::sum_box(DType dtype, const Box& box, const void* from, void* t
   Box kept, added;
   for (int d = 0; d < box.rank; ++d)
     (box.to_step[d] == 0 ? added : kept).add(box.size[d], box.from_step[d], box.to_step[d]);
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     sum_box_of(context_, Axes(kept), Axes(added), in<T>(from), out<T>(to));
   });
@@ -336,14 +336,14 @@ void CudaBackend::copy_rows(
 }
 
 void CudaBackend::im2col(DType dtype, const WindowShape& shape, const void* x, void* columns) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     im2col_of(context_, shape.batch, Windows(shape), in<T>(x), out<T>(columns));
   });
 }
 
 void CudaBackend::col2im(DType dtype, const WindowShape& shape, const void* columns, void* x) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     col2im_of(context_, shape.batch, Windows(shape), in<T>(columns), out<T>(x));
   });
@@ -367,15 +367,15 @@ void CudaBackend::select(DType dtype, Index items, const void* selector, Index* 
 
 void CudaBackend::gather_rows(
     DType dtype, Index rows, Index columns, const Index* places, const void* from, double pad, void* to) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    gather_rows_of(context_, rows, columns, places, in<T>(from), static_cast<T>(pad), out<T>(to));
+    gather_rows_of(context_, rows, columns, places, in<T>(from), static_cast<Arithmetic<T>>(pad), out<T>(to));
   });
 }
 
 void CudaBackend::scatter_rows(
     DType dtype, Index count, Index columns, const Index* places, const void* from, Index rows, void* to) {
-  with_type(dtype, [&](auto zero) {
+  with_blob_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     scatter_rows_of(context_, count, columns, places, in<T>(from), rows, out<T>(to));
   });

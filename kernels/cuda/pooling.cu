@@ -77,36 +77,37 @@ struct Geometry {
 template <class Tap>
 constexpr Tap kNone = std::numeric_limits<Tap>::max();
 
-template <class T, class Tap>
+template <class T, class Tap, class A = Arithmetic<T>>
 void max_forward(Context& context, const Geometry& g, const T* x, T* y, Tap* taps) {
   for_each(context, "max pooling", g.planes * g.outputs, [=] __device__(Index i) {
     const Index plane = g.plane_of_output(i);
     const Window w = g.window(i - plane * g.outputs);
     const T* const from = x + plane * g.pixels;
     Index winner = w.is_empty() ? -1 : w.h0 * g.s.width + w.w0;
-    T best = w.is_empty() ? T(0) : from[winner];
+    A best = w.is_empty() ? A(0) : from[winner];
     for (Index h = w.h0; h < w.h1; ++h)
       for (Index column = w.w0; column < w.w1; ++column) {
-        const T value = from[h * g.s.width + column];
+        const A value = from[h * g.s.width + column];
         // NaN beats everything and nothing beats NaN.
         if (!(value > best || value != value)) continue;
         winner = h * g.s.width + column;
         best = value;
       }
-    y[i] = best;
+    y[i] = static_cast<T>(best);
     if (!taps) return;
     const Index row = winner / g.s.width, column = winner - row * g.s.width;
     taps[i] = winner < 0 ? kNone<Tap> : static_cast<Tap>((row - w.top) * g.s.kernel_w + column - w.left);
   });
 }
 
-template <class T, class Tap>
+template <class T, class Tap, class A = Arithmetic<T>>
 void winners_backward(Context& context, const Geometry& g, const T* dy, const Tap* taps, T* dx) {
   for_each(context, "gradient of a pooling", g.planes * g.pixels, [=] __device__(Index i) {
     const Index plane = g.plane_of_pixel(i), first = plane * g.outputs;
-    dx[i] = g.over_windows<T>(i - plane * g.pixels, [&](Index output, Index tap) {
-      return taps[first + output] == static_cast<Tap>(tap) ? dy[first + output] : T(0);
+    const A sum = g.over_windows<A>(i - plane * g.pixels, [&](Index output, Index tap) {
+      return taps[first + output] == static_cast<Tap>(tap) ? dy[first + output] : A(0);
     });
+    dx[i] = static_cast<T>(sum);
   });
 }
 
@@ -119,44 +120,45 @@ void places_of(Context& context, const Geometry& g, const Tap* taps, T* y) {
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void average_forward(Context& context, const Geometry& g, const T* x, T* y) {
   for_each(context, "average pooling", g.planes * g.outputs, [=] __device__(Index i) {
     const Index plane = g.plane_of_output(i);
     const Window w = g.window(i - plane * g.outputs);
     const T* const from = x + plane * g.pixels;
-    T sum = 0;
+    A sum = 0;
     for (Index h = w.h0; h < w.h1; ++h)
       for (Index column = w.w0; column < w.w1; ++column) sum += from[h * g.s.width + column];
-    y[i] = sum / static_cast<T>(g.area(w));
+    y[i] = static_cast<T>(sum / static_cast<A>(g.area(w)));
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void average_backward(Context& context, const Geometry& g, const T* dy, T* dx) {
   for_each(context, "gradient of an average pooling", g.planes * g.pixels, [=] __device__(Index i) {
     const Index plane = g.plane_of_pixel(i), first = plane * g.outputs;
-    dx[i] = g.over_windows<T>(i - plane * g.pixels, [&](Index output, Index) {
-      return dy[first + output] / static_cast<T>(g.area(g.window(output)));
+    const A sum = g.over_windows<A>(i - plane * g.pixels, [&](Index output, Index) {
+      return dy[first + output] / static_cast<A>(g.area(g.window(output)));
     });
+    dx[i] = static_cast<T>(sum);
   });
 }
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 void stochastic_forward(Context& context, const Geometry& g, const T* x, T* y) {
   for_each(context, "stochastic pooling", g.planes * g.outputs, [=] __device__(Index i) {
     const Index plane = g.plane_of_output(i);
     const Window w = g.window(i - plane * g.outputs);
     const T* const from = x + plane * g.pixels;
-    T sum = 0, squares = 0;
+    A sum = 0, squares = 0;
     for (Index h = w.h0; h < w.h1; ++h)
       for (Index column = w.w0; column < w.w1; ++column) {
-        const T value = from[h * g.s.width + column];
+        const A value = from[h * g.s.width + column];
         sum += value;
         squares += value * value;
       }
     // NaN is to stay, and is not above 0.
-    y[i] = sum > T(0) || sum != sum ? squares / sum : T(0);
+    y[i] = static_cast<T>(sum > A(0) || sum != sum ? squares / sum : A(0));
   });
 }
 
@@ -224,7 +226,7 @@ class PoolingPlan final : public Pooling {
   }
 
   void places(const void* mask, void* y) const override {
-    places_of(context_, geometry_, static_cast<const Tap*>(mask), static_cast<T*>(y));
+    places_of(context_, geometry_, static_cast<const Tap*>(mask), static_cast<Arithmetic<T>*>(y));
   }
 
  private:
@@ -244,8 +246,9 @@ std::unique_ptr<Pooling> plan(Context& context, const PoolingShape& shape, PoolM
 }  // namespace
 
 std::unique_ptr<Pooling> CudaBackend::pooling(DType dtype, const PoolingShape& shape, PoolMethod method) {
-  if (dtype == DType::F64) return plan<double>(context_, shape, method);
-  return plan<float>(context_, shape, method);
+  std::unique_ptr<Pooling> made;
+  with_blob_type(dtype, [&](auto zero) { made = plan<decltype(zero)>(context_, shape, method); });
+  return made;
 }
 
 }  // namespace sparknet::kernels::cuda

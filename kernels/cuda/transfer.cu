@@ -63,15 +63,15 @@ void copy_words(Context& context, std::size_t bytes, const void* from, void* to,
 }
 
 /// Makes numbers of bytes that are not in the way of a veto. I counts the elements: 32 bits divide faster than 64.
-template <class T, class I>
-void take_bytes(Context& context, const ByteBatch& batch, const T* mean, const void* from, T* to, const Index* veto) {
+template <class T, class I, class A = Arithmetic<T>>
+void take_bytes(Context& context, const ByteBatch& batch, const A* mean, const void* from, T* to, const Index* veto) {
   const auto* const bytes = static_cast<const std::uint8_t*>(from);
   const auto* const placements = reinterpret_cast<const std::int32_t*>(bytes + batch.placements_at());
   const I channels = static_cast<I>(batch.channels), height = static_cast<I>(batch.height),
           width = static_cast<I>(batch.width);
   const Index by_channel = batch.mean_steps[0], by_row = batch.mean_steps[1], by_column = batch.mean_steps[2];
   const bool placed = batch.placed;
-  const T scale = static_cast<T>(batch.scale);
+  const A scale = static_cast<A>(batch.scale);
   for_each(context, "taking a batch", batch.count(), [=] __device__(Index i) {
     if (*veto >= 0) return;
     const I row = static_cast<I>(i) / width, plane = row / height, example = plane / channels;
@@ -83,7 +83,7 @@ void take_bytes(Context& context, const ByteBatch& batch, const T* mean, const v
       y += placement[0];
       x += placement[1];
     }
-    to[i] = (static_cast<T>(bytes[i]) - mean[c * by_channel + y * by_row + x * by_column]) * scale;
+    to[i] = static_cast<T>((static_cast<A>(bytes[i]) - mean[c * by_channel + y * by_row + x * by_column]) * scale);
   });
 }
 
@@ -147,14 +147,14 @@ class CudaUpload : public Upload {
   std::size_t next_ = 0;
 };
 
-template <class T>
+template <class T, class A = Arithmetic<T>>
 class ByteUpload final : public CudaUpload {
  public:
   ByteUpload(Context& context, const ByteBatch& batch)
       : CudaUpload(context, batch.bytes()),
         batch_(batch),
-        mean_(context, static_cast<std::size_t>(batch.mean_count) * sizeof(T), "allocating memory for a mean") {
-    const std::size_t bytes = static_cast<std::size_t>(batch.mean_count) * sizeof(T);
+        mean_(context, static_cast<std::size_t>(batch.mean_count) * sizeof(A), "allocating memory for a mean") {
+    const std::size_t bytes = static_cast<std::size_t>(batch.mean_count) * sizeof(A);
     context.check(
         cudaMemcpyAsync(mean_.get(), batch.mean, bytes, cudaMemcpyHostToDevice, context.stream()),
         "sending a mean");
@@ -168,9 +168,9 @@ class ByteUpload final : public CudaUpload {
  private:
   void take(const void* from, void* to, const Index* veto) override {
     if (batch_.count() < Index{1} << 32)
-      take_bytes<T, std::uint32_t>(context_, batch_, in<T>(mean_.get()), from, out<T>(to), veto);
+      take_bytes<T, std::uint32_t>(context_, batch_, in<A>(mean_.get()), from, out<T>(to), veto);
     else
-      take_bytes<T, Index>(context_, batch_, in<T>(mean_.get()), from, out<T>(to), veto);
+      take_bytes<T, Index>(context_, batch_, in<A>(mean_.get()), from, out<T>(to), veto);
   }
 
   ByteBatch batch_;
@@ -219,7 +219,7 @@ std::unique_ptr<Upload> make_upload(Context& context, std::size_t bytes) {
 
 std::unique_ptr<Upload> make_upload(Context& context, const ByteBatch& batch) {
   std::unique_ptr<Upload> made;
-  with_type(batch.dtype, [&](auto zero) { made = std::make_unique<ByteUpload<decltype(zero)>>(context, batch); });
+  with_blob_type(batch.dtype, [&](auto zero) { made = std::make_unique<ByteUpload<decltype(zero)>>(context, batch); });
   return made;
 }
 
