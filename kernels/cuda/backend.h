@@ -80,6 +80,8 @@ class CudaBackend final : public Backend {
   void gate_rows(DType, Index rows, Index columns, const void* gate, const void* x, void* y) override;
   void im2col(DType, const WindowShape&, const void* x, void* columns) override;
   void col2im(DType, const WindowShape&, const void* columns, void* x) override;
+  /// With columns of F32 for an x of BF16.
+  void col2im(DType of_columns, DType of_x, const WindowShape&, const void* columns, void* x);
   void convert(DType from, DType to, Index count, const void* x, void* y) override;
   void axpy(DType, Index count, double a, const void* x, void* y) override;
   void add_sum(DType, Index count, double factor, const void* x, double* total) override;

@@ -31,6 +31,8 @@ cublasHandle_t Context::cublas() {
     use();
     check(cublasCreate(&cublas_), "starting cuBLAS");
     check(cublasSetStream(cublas_, stream_), "cuBLAS");
+    // Sums are of F32 where they are stored as BF16, also those that several blocks share.
+    check(cublasSetMathMode(cublas_, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION), "cuBLAS");
     // A workspace of its own, as it would otherwise allocate one, which a step that is recorded must not.
     check(cudaMalloc(&workspace_, kWorkspaceBytes), "allocating memory for cuBLAS");
     check(cublasSetWorkspace(cublas_, workspace_, kWorkspaceBytes), "cuBLAS");

@@ -10,6 +10,8 @@ namespace {
 /// An algorithm that wants more is not taken.
 constexpr std::size_t kWorkspaceBytes = std::size_t{256} << 20;
 
+constexpr cudnnTensorFormat_t kLayout = CUDNN_TENSOR_NCHW;
+
 template <class D, cudnnStatus_t (*kCreate)(D*), cudnnStatus_t (*kDestroy)(D)>
 class Descriptor {
  public:
@@ -60,6 +62,9 @@ class CudnnPasses final : public ConvolutionPasses {
   CudnnPasses(CudaBackend& backend, Context& context, DType dtype, const ConvolutionShape& shape)
       : context_(context),
         wide_(dtype == DType::F64),
+        narrow_(dtype == DType::BF16),
+        count_(weight_count(general(shape))),
+        gradient_bytes_(narrow_ ? bf16_bytes(count_) : 0),
         what_(describe(general(shape))),
         x_(context),
         y_(context),
@@ -76,7 +81,7 @@ class CudnnPasses final : public ConvolutionPasses {
     return std::max(
         {forward_.workspace_bytes,
          input_gradient_.workspace_bytes,
-         weight_gradient_.workspace_bytes,
+         gradient_bytes_ + weight_gradient_.workspace_bytes,
          others_ ? others_->scratch_bytes() : 0});
   }
 
@@ -131,22 +136,24 @@ class CudnnPasses final : public ConvolutionPasses {
       others_->weight_gradient(x, dy, dweights, accumulate, scratch);
       return;
     }
-    if (!context_.begins()) return;
-    check(cudnnConvolutionBackwardFilter(
-        context_.cudnn(),
-        factor(true),
-        x_.get(),
-        x,
-        y_.get(),
-        dy,
-        weight_gradient_.descriptor.get(),
-        *weight_gradient_.algorithm,
-        scratch,
-        weight_gradient_.workspace_bytes,
-        factor(accumulate),
-        weights_.get(),
-        dweights));
-    context_.done();
+    if (context_.begins()) {
+      check(cudnnConvolutionBackwardFilter(
+          context_.cudnn(),
+          factor(true),
+          x_.get(),
+          x,
+          y_.get(),
+          dy,
+          weight_gradient_.descriptor.get(),
+          *weight_gradient_.algorithm,
+          static_cast<char*>(scratch) + gradient_bytes_,
+          weight_gradient_.workspace_bytes,
+          factor(accumulate && !narrow_),
+          weights_.get(),
+          narrow_ ? scratch : dweights));
+      context_.done();
+    }
+    if (narrow_) widen(context_, count_, scratch, dweights, accumulate);
   }
 
  private:
@@ -159,6 +166,9 @@ class CudnnPasses final : public ConvolutionPasses {
     check(status);
     return true;
   }
+
+  /// Whether cuDNN has a choice of arithmetic: in F32 that is whether it rounds the factors to TF32.
+  bool chooses_math() const { return narrow_ || (!wide_ && context_.uses_tf32()); }
 
   /// 1 or 0 of the type that cuDNN computes in.
   const void* factor(bool one) const {
@@ -177,29 +187,18 @@ class CudnnPasses final : public ConvolutionPasses {
       if (size > INT_MAX) return false;
     }
     const auto i = [](Index size) { return static_cast<int>(size); };
-    const cudnnDataType_t type = wide_ ? CUDNN_DATA_DOUBLE : CUDNN_DATA_FLOAT;
-    if (!does(cudnnSetTensor4dDescriptor(
-            x_.get(),
-            CUDNN_TENSOR_NCHW,
-            type,
-            i(s.batch),
-            i(s.channels),
-            i(s.height),
-            i(s.width))))
-      return false;
-    if (!does(cudnnSetTensor4dDescriptor(
-            y_.get(),
-            CUDNN_TENSOR_NCHW,
-            type,
-            i(s.batch),
-            i(s.num_output),
-            i(s.out_h()),
-            i(s.out_w()))))
-      return false;
+    const cudnnDataType_t sums = wide_ ? CUDNN_DATA_DOUBLE : CUDNN_DATA_FLOAT;
+    const cudnnDataType_t type = narrow_ ? CUDNN_DATA_BFLOAT16 : sums;
+    const auto set_images = [&](const TensorDescriptor& images, Index channels, Index height, Index width) {
+      return does(
+          cudnnSetTensor4dDescriptor(images.get(), kLayout, type, i(s.batch), i(channels), i(height), i(width)));
+    };
+    if (!set_images(x_, s.channels, s.height, s.width)) return false;
+    if (!set_images(y_, s.num_output, s.out_h(), s.out_w())) return false;
     if (!does(cudnnSetFilter4dDescriptor(
             weights_.get(),
             type,
-            CUDNN_TENSOR_NCHW,
+            kLayout,
             i(s.num_output),
             i(s.channels / s.group),
             i(s.kernel_h),
@@ -216,12 +215,14 @@ class CudnnPasses final : public ConvolutionPasses {
               i(s.dilation_h),
               i(s.dilation_w),
               CUDNN_CROSS_CORRELATION,
-              type)))
+              sums)))
         return false;
       if (!does(cudnnSetConvolutionGroupCount(pass->get(), i(s.group)))) return false;
       // The default lets TF32 in, where there is a choice.
-      const bool strict = !wide_ && !context_.uses_tf32();
-      check(cudnnSetConvolutionMathType(pass->get(), strict ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH));
+      const cudnnMathType_t math = narrow_                   ? CUDNN_TENSOR_OP_MATH
+                                   : wide_ || chooses_math() ? CUDNN_DEFAULT_MATH
+                                                             : CUDNN_FMA_MATH;
+      check(cudnnSetConvolutionMathType(pass->get(), math));
     }
     return true;
   }
@@ -311,7 +312,7 @@ class CudnnPasses final : public ConvolutionPasses {
       const Found& candidate = found[i];
       if (candidate.status != CUDNN_STATUS_SUCCESS || candidate.determinism != CUDNN_DETERMINISTIC) continue;
       // An algorithm is one of the list only together with its kind of arithmetic.
-      if (!wide_ && context_.uses_tf32()) check(cudnnSetConvolutionMathType(pass.descriptor.get(), candidate.mathType));
+      if (chooses_math()) check(cudnnSetConvolutionMathType(pass.descriptor.get(), candidate.mathType));
       std::size_t bytes = 0;
       if (!does(measure(candidate.algo, &bytes)) || bytes > kWorkspaceBytes) continue;
       pass.algorithm = candidate.algo;
@@ -321,7 +322,12 @@ class CudnnPasses final : public ConvolutionPasses {
   }
 
   Context& context_;
-  bool wide_;
+  /// F64, and BF16, where cuDNN knows x, y and weights of one type only.
+  bool wide_, narrow_;
+  /// Of the weights.
+  Index count_;
+  /// Of the scratch, for the gradient of the weights before it is F32.
+  std::size_t gradient_bytes_;
   std::string what_;
   TensorDescriptor x_, y_;
   FilterDescriptor weights_;
@@ -338,6 +344,7 @@ std::unique_ptr<Linear> CudaBackend::convolution(DType dtype, const ConvolutionS
   return std::make_unique<ConvolutionPlan>(
       context_,
       dtype,
+      RoundedWeights(*this, dtype, weight_count(general(shape))),
       std::make_unique<CudnnPasses>(*this, context_, dtype, shape),
       ChannelShape{shape.batch, shape.num_output, shape.out_h() * shape.out_w()},
       activation,
@@ -348,6 +355,7 @@ std::unique_ptr<Linear> CudaBackend::deconvolution(DType dtype, const Convolutio
   return std::make_unique<ConvolutionPlan>(
       context_,
       dtype,
+      RoundedWeights(*this, dtype, weight_count(general(shape))),
       std::make_unique<CudnnPasses>(*this, context_, dtype, shape),
       ChannelShape{shape.batch, shape.channels, shape.height * shape.width},
       activation,

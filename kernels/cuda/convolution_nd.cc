@@ -12,6 +12,7 @@ class ColumnPasses final : public ConvolutionPasses {
       : backend_(backend),
         context_(context),
         dtype_(dtype),
+        sums_(dtype == DType::BF16 ? DType::F32 : dtype),
         window_(shape.window),
         batch_(shape.window.batch),
         group_(shape.group),
@@ -25,13 +26,13 @@ class ColumnPasses final : public ConvolutionPasses {
       if (window_.kernel[a] != 1 || window_.stride[a] != 1 || window_.pad[a] != 0) writes_columns_ = true;
     }
     const double columns = static_cast<double>(group_ * depth_) * static_cast<double>(positions_);
-    if (columns > 1e15 / static_cast<double>(size_of(dtype))) throw std::bad_alloc();  // counted in 64 bits below
+    if (columns > 1e15 / static_cast<double>(size_of(sums_))) throw std::bad_alloc();  // counted in 64 bits below
     check_product(context, {outputs_, positions_, depth_}, {group_}, what_.c_str());
     context.cublas();
   }
 
   std::size_t scratch_bytes() const override {
-    return writes_columns_ ? static_cast<std::size_t>(group_ * depth_ * positions_) * size_of(dtype_) : 0;
+    return writes_columns_ ? static_cast<std::size_t>(group_ * depth_ * positions_) * size_of(sums_) : 0;
   }
 
   void forward(const void* x, const void* weights, void* y, void* scratch) override {
@@ -43,6 +44,7 @@ class ColumnPasses final : public ConvolutionPasses {
           weights,
           columns,
           at(y, image * y_size()),
+          dtype_,
           false);
     }
   }
@@ -57,15 +59,16 @@ class ColumnPasses final : public ConvolutionPasses {
           weights,
           at(dy, image * y_size()),
           columns,
+          writes_columns_ ? sums_ : dtype_,
           false);
-      if (writes_columns_) backend_.col2im(dtype_, window_, columns, to);
+      if (writes_columns_) backend_.col2im(sums_, dtype_, window_, columns, to);
     }
   }
 
   void weight_gradient(const void* x, const void* dy, void* dweights, bool accumulate, void* scratch) override {
     if (batch_ == 0 && !accumulate) {
       if (!context_.begins()) return;
-      const auto bytes = static_cast<std::size_t>(group_ * outputs_ * depth_) * size_of(dtype_);
+      const auto bytes = static_cast<std::size_t>(group_ * outputs_ * depth_) * size_of(sums_);
       context_.check(cudaMemsetAsync(dweights, 0, bytes, context_.stream()), what_.c_str());
       context_.done();
     }
@@ -77,6 +80,7 @@ class ColumnPasses final : public ConvolutionPasses {
           at(dy, image * y_size()),
           columns,
           dweights,
+          sums_,
           accumulate || image > 0);
     }
   }
@@ -100,13 +104,15 @@ class ColumnPasses final : public ConvolutionPasses {
   }
 
   void multiply(
-      const Product& product, const Series& groups, const void* a, const void* b, void* c, bool accumulate) const {
-    gemm(context_, dtype_, product, groups, a, b, c, accumulate, what_.c_str());
+      const Product& product, const Series& groups, const void* a, const void* b, void* c, DType of_c,
+      bool accumulate) const {
+    gemm(context_, {dtype_, of_c}, product, groups, a, b, c, accumulate, what_.c_str());
   }
 
   CudaBackend& backend_;
   Context& context_;
-  DType dtype_;
+  /// Of images, and of what is added up.
+  DType dtype_, sums_;
   /// Of one image.
   WindowShape window_;
   Index batch_, group_;
@@ -132,6 +138,10 @@ std::unique_ptr<ConvolutionPasses> make_column_passes(
   return std::make_unique<ColumnPasses>(backend, context, dtype, shape);
 }
 
+Index weight_count(const ConvolutionNdShape& shape) {
+  return shape.num_output * (shape.window.channels / shape.group) * shape.window.taps();
+}
+
 std::string describe(const ConvolutionNdShape& shape) {
   const WindowShape& window = shape.window;
   return "convolution of " + sizes(window.batch, window.channels, window.size, window.axes) + " by " +
@@ -145,6 +155,7 @@ std::unique_ptr<Linear> CudaBackend::convolution_nd(
   return std::make_unique<ConvolutionPlan>(
       context_,
       dtype,
+      RoundedWeights(*this, dtype, weight_count(shape)),
       make_column_passes(*this, context_, dtype, shape),
       ChannelShape{window.batch, shape.num_output, window.positions()},
       activation,
@@ -158,6 +169,7 @@ std::unique_ptr<Linear> CudaBackend::deconvolution_nd(
   return std::make_unique<ConvolutionPlan>(
       context_,
       dtype,
+      RoundedWeights(*this, dtype, weight_count(shape)),
       make_column_passes(*this, context_, dtype, shape),
       ChannelShape{window.batch, window.channels, window.pixels()},
       activation,

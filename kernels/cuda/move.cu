@@ -162,20 +162,20 @@ template <class T, class A = Arithmetic<T>>
 void im2col_of(Context& context, Index batch, const Windows& w, const T* x, T* columns) {
   for_each(context, "im2col", batch * w.channels * w.taps * w.positions, [=] __device__(Index i) {
     const Index row = i / w.positions, pixel = w.pixel_of(row % w.taps, i % w.positions);
-    columns[i] = static_cast<T>(pixel < 0 ? A(0) : x[row / w.taps * w.pixels + pixel]);
+    columns[i] = pixel < 0 ? T{} : x[row / w.taps * w.pixels + pixel];
   });
 }
 
-template <class T, class A = Arithmetic<T>>
-void col2im_of(Context& context, Index batch, const Windows& w, const T* columns, T* x) {
+template <class From, class To>
+void col2im_of(Context& context, Index batch, const Windows& w, const From* columns, To* x) {
   for_each(context, "col2im", batch * w.channels * w.pixels, [=] __device__(Index i) {
     const Index plane = i / w.pixels, pixel = i % w.pixels;
-    A sum = 0;
+    Arithmetic<From> sum = 0;
     for (Index tap = 0; tap < w.taps; ++tap) {
       const Index position = w.position_of(tap, pixel);
       if (position >= 0) sum += columns[(plane * w.taps + tap) * w.positions + position];
     }
-    x[i] = static_cast<T>(sum);
+    x[i] = static_cast<To>(sum);
   });
 }
 
@@ -347,6 +347,13 @@ void CudaBackend::col2im(DType dtype, const WindowShape& shape, const void* colu
     using T = decltype(zero);
     col2im_of(context_, shape.batch, Windows(shape), in<T>(columns), out<T>(x));
   });
+}
+
+void CudaBackend::col2im(DType of_columns, DType of_x, const WindowShape& shape, const void* columns, void* x) {
+  if (of_columns == of_x)
+    col2im(of_x, shape, columns, x);
+  else
+    col2im_of(context_, shape.batch, Windows(shape), in<float>(columns), out<Bf16>(x));
 }
 
 void CudaBackend::read_places(

@@ -17,21 +17,25 @@ Handles& handles() {
   return handles;
 }
 
-template <class T>
+/// The bits of a mode that are one number; the others are flags.
+constexpr int kModes = 0xf;
+
+template <class T, class C = T>
 cublasStatus_t start(cublasHandle_t handle, const Product& product, const void* alpha, const void* beta) {
-  const T factor = *static_cast<const T*>(alpha), old = *static_cast<const T*>(beta);
+  using A = Arithmetic<T>;
+  const A factor = *static_cast<const A*>(alpha), old = *static_cast<const A*>(beta);
   void* const workspace = handle->workspace;
   const std::size_t workspace_bytes = handle->workspace_bytes;
   const cudaError_t status = submit(handle->stream, [=] {
     spoil(workspace, workspace_bytes, 1, "cuBLAS: the workspace");
-    run(product, factor, old, [](std::ptrdiff_t, double value) { return value; });
+    run<T, C>(product, factor, old, [](std::ptrdiff_t, double value) { return value; });
   });
   return status == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 cublasStatus_t check_and_start(
     cublasHandle_t handle, cublasOperation_t of_a, cublasOperation_t of_b, Product product, const void* alpha,
-    const void* beta, cudaDataType type, cublasComputeType_t compute) {
+    const void* beta, cudaDataType type, cudaDataType type_c, cublasComputeType_t compute) {
   const auto is_operation = [](cublasOperation_t o) {
     return o == CUBLAS_OP_N || o == CUBLAS_OP_T || o == CUBLAS_OP_C;
   };
@@ -47,11 +51,20 @@ cublasStatus_t check_and_start(
   if (product.m == 0 || product.n == 0 || product.count == 0) return CUBLAS_STATUS_SUCCESS;
   if (!product.c || (product.k > 0 && (!product.a || !product.b))) return CUBLAS_STATUS_INVALID_VALUE;
   if (handle->device != current_device()) return CUBLAS_STATUS_EXECUTION_FAILED;
+  if (type == CUDA_R_16BF) {
+    if (compute != CUBLAS_COMPUTE_32F && compute != CUBLAS_COMPUTE_32F_PEDANTIC) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (type_c == CUDA_R_32F) return start<Bf16, float>(handle, product, alpha, beta);
+    if (type_c != CUDA_R_16BF) return CUBLAS_STATUS_NOT_SUPPORTED;
+    // Parts of a sum would be rounded before they are added up.
+    if (!(handle->math & CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)) die("cuBLAS may add up in BF16");
+    return start<Bf16>(handle, product, alpha, beta);
+  }
+  if (type != type_c) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (type == CUDA_R_64F && (compute == CUBLAS_COMPUTE_64F || compute == CUBLAS_COMPUTE_64F_PEDANTIC))
     return start<double>(handle, product, alpha, beta);
   if (type != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
   switch (compute) {
-    case CUBLAS_COMPUTE_32F: product.tf32 = handle->math == CUBLAS_TF32_TENSOR_OP_MATH; break;
+    case CUBLAS_COMPUTE_32F: product.tf32 = (handle->math & kModes) == CUBLAS_TF32_TENSOR_OP_MATH; break;
     case CUBLAS_COMPUTE_32F_FAST_TF32: product.tf32 = true; break;
     case CUBLAS_COMPUTE_32F_PEDANTIC: break;
     default: return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -106,7 +119,9 @@ cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t handle, void* workspace, std
 
 cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode) {
   if (!known(handle)) return CUBLAS_STATUS_NOT_INITIALIZED;
-  if (mode != CUBLAS_DEFAULT_MATH && mode != CUBLAS_PEDANTIC_MATH && mode != CUBLAS_TF32_TENSOR_OP_MATH)
+  const int number = mode & kModes;
+  if ((mode & ~(kModes | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)) != 0 ||
+      (number != CUBLAS_DEFAULT_MATH && number != CUBLAS_PEDANTIC_MATH && number != CUBLAS_TF32_TENSOR_OP_MATH))
     return CUBLAS_STATUS_INVALID_VALUE;
   handle->math = mode;
   return CUBLAS_STATUS_SUCCESS;
@@ -130,10 +145,10 @@ cublasStatus_t cublasGemmStridedBatchedEx(
     long long next_b, const void* beta, void* c, cudaDataType type_c, int pitch_c, long long next_c, int count,
     cublasComputeType_t compute, cublasGemmAlgo_t) {
   if (!known(handle)) return CUBLAS_STATUS_NOT_INITIALIZED;
-  if (type_a != type_b || type_a != type_c) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (type_a != type_b) return CUBLAS_STATUS_NOT_SUPPORTED;
   const Product
       product{false, false, m, n, k, a, pitch_a, next_a, b, pitch_b, next_b, c, pitch_c, next_c, count, false};
-  return check_and_start(handle, of_a, of_b, product, alpha, beta, type_a, compute);
+  return check_and_start(handle, of_a, of_b, product, alpha, beta, type_a, type_c, compute);
 }
 
 cublasStatus_t cublasGemmEx(

@@ -54,18 +54,18 @@ inline std::size_t extent(
 }
 
 /// Inside work: c = finish(row, alpha * a * b + beta * c).
-template <class T, class Finish>
-void run(const Product& p, T alpha, T beta, const Finish& finish) {
+template <class T, class C = T, class Finish>
+void run(const Product& p, Arithmetic<T> alpha, Arithmetic<T> beta, const Finish& finish) {
   const std::ptrdiff_t rows_a = p.transposed_a ? p.k : p.m, columns_a = p.transposed_a ? p.m : p.k;
   const std::ptrdiff_t rows_b = p.transposed_b ? p.n : p.k, columns_b = p.transposed_b ? p.k : p.n;
   require(p.a, extent(rows_a, columns_a, p.pitch_a, p.next_a, p.count, sizeof(T)), sizeof(T), "cuBLAS: A");
   require(p.b, extent(rows_b, columns_b, p.pitch_b, p.next_b, p.count, sizeof(T)), sizeof(T), "cuBLAS: B");
-  require(p.c, extent(p.m, p.n, p.pitch_c, p.next_c, p.count, sizeof(T)), sizeof(T), "cuBLAS: C");
+  require(p.c, extent(p.m, p.n, p.pitch_c, p.next_c, p.count, sizeof(C)), sizeof(C), "cuBLAS: C");
   for (std::ptrdiff_t i = 0; i < p.count; ++i) {
     const auto matrix = [](const T* data, std::ptrdiff_t pitch, bool transposed) {
       return transposed ? Matrix<T>{data, pitch, 1} : Matrix<T>{data, 1, pitch};
     };
-    T* const c = static_cast<T*>(p.c) + i * p.next_c;
+    C* const c = static_cast<C*>(p.c) + i * p.next_c;
     multiply(
         p.m,
         p.n,
@@ -74,8 +74,9 @@ void run(const Product& p, T alpha, T beta, const Finish& finish) {
         matrix(static_cast<const T*>(p.b) + i * p.next_b, p.pitch_b, p.transposed_b),
         p.tf32,
         [&](std::ptrdiff_t row, std::ptrdiff_t column, double sum) {
-          T& to = c[row + column * p.pitch_c];
-          to = static_cast<T>(finish(row, double{alpha} * sum + (beta == T(0) ? 0.0 : double{beta} * double{to})));
+          C& to = c[row + column * p.pitch_c];
+          const double old = beta == 0 ? 0.0 : double{beta} * static_cast<double>(to);
+          to = static_cast<C>(finish(row, double{alpha} * sum + old));
         });
   }
 }

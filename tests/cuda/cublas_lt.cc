@@ -320,7 +320,7 @@ cublasStatus_t cublasLtMatmul(
   const cudaError_t status = submit(stream, [=] {
     spoil(workspace, algorithm.workspace_bytes, 256, "cuBLASLt: the workspace");
     if (bias) require(bias, static_cast<std::size_t>(product.m) * sizeof(float), sizeof(float), "cuBLASLt: the bias");
-    run(product, factor, old, [=](std::ptrdiff_t row, double value) {
+    run<float>(product, factor, old, [=](std::ptrdiff_t row, double value) {
       const double sum = value + (bias ? double{bias[row]} : 0.0);
       return is_relu && sum < 0 ? 0.0 : sum;
     });

@@ -83,6 +83,10 @@ bool are_known(std::initializer_list<const void*> all) {
   return true;
 }
 
+bool is_emulated(cudnnDataType_t type) {
+  return type == CUDNN_DATA_FLOAT || type == CUDNN_DATA_DOUBLE || type == CUDNN_DATA_BFLOAT16;
+}
+
 std::ptrdiff_t elements(const std::ptrdiff_t (&sizes)[4]) {
   return sizes[0] * sizes[1] * sizes[2] * sizes[3];
 }
@@ -112,7 +116,8 @@ struct Convolution {
   std::ptrdiff_t depth() const { return group_channels() * w.sizes[2] * w.sizes[3]; }
   std::ptrdiff_t positions() const { return y.sizes[2] * y.sizes[3]; }
   std::ptrdiff_t pixels() const { return x.sizes[2] * x.sizes[3]; }
-  std::size_t size() const { return x.type == CUDNN_DATA_DOUBLE ? sizeof(double) : sizeof(float); }
+  std::size_t size() const { return x.type == CUDNN_DATA_DOUBLE ? 8 : is_bf16() ? 2 : 4; }
+  bool is_bf16() const { return x.type == CUDNN_DATA_BFLOAT16; }
   bool tf32() const { return x.type == CUDNN_DATA_FLOAT && how.math != CUDNN_FMA_MATH; }
 };
 
@@ -127,7 +132,8 @@ cudnnStatus_t check(const Convolution& c) {
   if (c.x.sizes[0] == 0 || c.y.sizes[0] == 0 || c.w.sizes[0] == 0 || c.how.stride[0] == 0)
     return refuse(CUDNN_STATUS_BAD_PARAM, "a descriptor has not been set");
   if (c.x.type != c.y.type || c.x.type != c.w.type) return refuse(CUDNN_STATUS_BAD_PARAM, "types differ");
-  if (c.how.type != c.x.type) return refuse(CUDNN_STATUS_NOT_SUPPORTED, "the type to compute in is another");
+  if (c.how.type != (c.is_bf16() ? CUDNN_DATA_FLOAT : c.x.type))
+    return refuse(CUDNN_STATUS_NOT_SUPPORTED, "the type to compute in is another");
   if (c.x.sizes[1] % c.how.group != 0 || c.w.sizes[0] % c.how.group != 0)
     return refuse(CUDNN_STATUS_BAD_PARAM, "the groups do not divide the channels");
   if (c.w.sizes[1] != c.group_channels()) return refuse(CUDNN_STATUS_BAD_PARAM, "filters of other channels");
@@ -188,8 +194,21 @@ constexpr Offer<cudnnConvolutionBwdFilterAlgo_t> kBackwardFilter[] = {
     {CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, Kind::Good},
 };
 
+/// BF16 is done where there are no groups, and not all of that: so that there are passes that are done beside others
+/// that are not. What cuDNN does is another matter.
+bool does_bf16(const Convolution& c, cudnnConvolutionFwdAlgo_t) {
+  return c.how.group == 1;
+}
+bool does_bf16(const Convolution& c, cudnnConvolutionBwdDataAlgo_t) {
+  return c.how.group == 1 && c.how.stride[0] == 1;
+}
+bool does_bf16(const Convolution& c, cudnnConvolutionBwdFilterAlgo_t) {
+  return c.how.group == 1 && c.how.dilation[0] == 1;
+}
+
 template <class Algorithm, std::size_t kCount>
-Kind kind_of(const Offer<Algorithm> (&offers)[kCount], Algorithm algorithm) {
+Kind kind_of(const Offer<Algorithm> (&offers)[kCount], const Convolution& c, Algorithm algorithm) {
+  if (c.is_bf16() && !does_bf16(c, algorithm)) return Kind::Unsupported;
   for (const Offer<Algorithm>& offer : offers) {
     if (offer.algorithm == algorithm) return offer.kind;
   }
@@ -212,9 +231,10 @@ cudnnStatus_t list(const Offer<Algorithm> (&offers)[kCount], const Convolution& 
   if (!count || !found || most < 1) return refuse(CUDNN_STATUS_BAD_PARAM, "no place for the list");
   *count = std::min(most, static_cast<int>(kCount));
   for (int i = 0; i < *count; ++i) {
-    const Kind kind = offers[i].kind;
+    const Kind kind = kind_of(offers, c, offers[i].algorithm);
     const bool unsupported = kind == Kind::Unsupported;
-    const cudnnMathType_t math = c.tf32() && kind == Kind::Good ? CUDNN_TENSOR_OP_MATH : c.how.math;
+    const bool by_tensor_cores = (c.tf32() || c.is_bf16()) && kind == Kind::Good;
+    const cudnnMathType_t math = by_tensor_cores ? CUDNN_TENSOR_OP_MATH : c.how.math;
     found[i] = {};
     found[i].algo = offers[i].algorithm;
     found[i].status = unsupported ? CUDNN_STATUS_NOT_SUPPORTED : CUDNN_STATUS_SUCCESS;
@@ -246,7 +266,7 @@ void unroll(const Convolution& c, const T* x, T* columns) {
           for (std::ptrdiff_t ox = 0; ox < c.y.sizes[3]; ++ox) {
             const std::ptrdiff_t at = ox * c.how.stride[1] - c.how.pad[1] + kx * c.how.dilation[1];
             const bool inside = y >= 0 && y < c.x.sizes[2] && at >= 0 && at < c.x.sizes[3];
-            *columns++ = inside ? x[y * c.x.sizes[3] + at] : T(0);
+            *columns++ = inside ? x[y * c.x.sizes[3] + at] : T{};
           }
         }
       }
@@ -273,10 +293,11 @@ void roll_up(const Convolution& c, const double* columns, double* x) {
 
 template <class T>
 struct Factors {
-  T alpha, beta;
+  Arithmetic<T> alpha, beta;
 
   void put(double value, T& to) const {
-    to = static_cast<T>(double{alpha} * value + (beta == T(0) ? 0.0 : double{beta} * double{to}));
+    const double old = beta == 0 ? 0.0 : double{beta} * static_cast<double>(to);
+    to = static_cast<T>(double{alpha} * value + old);
   }
 };
 
@@ -364,7 +385,8 @@ struct Call {
 
 template <class T, class F>
 cudnnStatus_t start_as(const Call& call, std::size_t needed, const F& f) {
-  const Factors<T> factors{*static_cast<const T*>(call.alpha), *static_cast<const T*>(call.beta)};
+  using A = Arithmetic<T>;
+  const Factors<T> factors{*static_cast<const A*>(call.alpha), *static_cast<const A*>(call.beta)};
   const auto work = [=] {
     const Convolution& c = call.convolution;
     const auto bytes = [](std::ptrdiff_t count) { return static_cast<std::size_t>(count) * sizeof(T); };
@@ -382,7 +404,7 @@ cudnnStatus_t start_as(const Call& call, std::size_t needed, const F& f) {
   return refuse(CUDNN_STATUS_EXECUTION_FAILED_CUDART, cudaGetErrorString(cudaPeekAtLastError()));
 }
 
-/// Checks what is asked for, and starts f(convolution, factors), which is given either type of factors.
+/// Checks what is asked for, and starts f(convolution, factors), which is given factors of the type.
 template <class F>
 cudnnStatus_t start(const Call& call, const F& f) {
   if (!call.alpha || !call.beta || !call.x || !call.w || !call.y)
@@ -395,6 +417,7 @@ cudnnStatus_t start(const Call& call, const F& f) {
         CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT,
         "a workspace of " + std::to_string(call.workspace_bytes) + " bytes where the algorithm wants " +
             std::to_string(needed));
+  if (call.convolution.is_bf16()) return start_as<Bf16>(call, needed, f);
   return call.convolution.x.type == CUDNN_DATA_DOUBLE ? start_as<double>(call, needed, f)
                                                       : start_as<float>(call, needed, f);
 }
@@ -459,7 +482,7 @@ cudnnStatus_t cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t descriptor) {
 cudnnStatus_t cudnnSetTensor4dDescriptor(
     cudnnTensorDescriptor_t descriptor, cudnnTensorFormat_t format, cudnnDataType_t type, int n, int c, int h, int w) {
   if (!are_known({descriptor})) return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "the descriptor is null");
-  if (format != CUDNN_TENSOR_NCHW || (type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_DOUBLE))
+  if (format != CUDNN_TENSOR_NCHW || !is_emulated(type))
     return refuse(CUDNN_STATUS_NOT_SUPPORTED, "a format or type that is not emulated");
   descriptor->type = type;
   return set_sizes(descriptor->sizes, n, c, h, w);
@@ -476,7 +499,7 @@ cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t descriptor) {
 cudnnStatus_t cudnnSetFilter4dDescriptor(
     cudnnFilterDescriptor_t descriptor, cudnnDataType_t type, cudnnTensorFormat_t format, int k, int c, int h, int w) {
   if (!are_known({descriptor})) return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "the descriptor is null");
-  if (format != CUDNN_TENSOR_NCHW || (type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_DOUBLE))
+  if (format != CUDNN_TENSOR_NCHW || !is_emulated(type))
     return refuse(CUDNN_STATUS_NOT_SUPPORTED, "a format or type that is not emulated");
   descriptor->type = type;
   return set_sizes(descriptor->sizes, k, c, h, w);
@@ -546,7 +569,7 @@ cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(
     std::size_t* bytes) {
   Convolution c;
   if (const cudnnStatus_t status = gather(c, handle, x, w, how, y); status != CUDNN_STATUS_SUCCESS) return status;
-  return measure(c, kind_of(kForward, algorithm), bytes);
+  return measure(c, kind_of(kForward, c, algorithm), bytes);
 }
 
 cudnnStatus_t cudnnConvolutionForward(
@@ -558,7 +581,7 @@ cudnnStatus_t cudnnConvolutionForward(
   if (const cudnnStatus_t status = gather(c, handle, of_x, of_w, how, of_y); status != CUDNN_STATUS_SUCCESS)
     return status;
   return start(
-      {handle, c, kind_of(kForward, algorithm), alpha, beta, workspace, bytes, x, w, y},
+      {handle, c, kind_of(kForward, c, algorithm), alpha, beta, workspace, bytes, x, w, y},
       [=]<class T>(const Convolution& of, const Factors<T>& factors) {
         forward(of, factors, static_cast<const T*>(x), static_cast<const T*>(w), static_cast<T*>(y));
       });
@@ -579,7 +602,7 @@ cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(
     std::size_t* bytes) {
   Convolution c;
   if (const cudnnStatus_t status = gather(c, handle, dx, w, how, dy); status != CUDNN_STATUS_SUCCESS) return status;
-  return measure(c, kind_of(kBackwardData, algorithm), bytes);
+  return measure(c, kind_of(kBackwardData, c, algorithm), bytes);
 }
 
 cudnnStatus_t cudnnConvolutionBackwardData(
@@ -591,7 +614,7 @@ cudnnStatus_t cudnnConvolutionBackwardData(
   if (const cudnnStatus_t status = gather(c, handle, of_dx, of_w, how, of_dy); status != CUDNN_STATUS_SUCCESS)
     return status;
   return start(
-      {handle, c, kind_of(kBackwardData, algorithm), alpha, beta, workspace, bytes, dx, w, dy},
+      {handle, c, kind_of(kBackwardData, c, algorithm), alpha, beta, workspace, bytes, dx, w, dy},
       [=]<class T>(const Convolution& of, const Factors<T>& factors) {
         backward_data(of, factors, static_cast<const T*>(w), static_cast<const T*>(dy), static_cast<T*>(dx));
       });
@@ -612,7 +635,7 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(
     std::size_t* bytes) {
   Convolution c;
   if (const cudnnStatus_t status = gather(c, handle, x, dw, how, dy); status != CUDNN_STATUS_SUCCESS) return status;
-  return measure(c, kind_of(kBackwardFilter, algorithm), bytes);
+  return measure(c, kind_of(kBackwardFilter, c, algorithm), bytes);
 }
 
 cudnnStatus_t cudnnConvolutionBackwardFilter(
@@ -624,7 +647,7 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(
   if (const cudnnStatus_t status = gather(c, handle, of_x, of_dw, how, of_dy); status != CUDNN_STATUS_SUCCESS)
     return status;
   return start(
-      {handle, c, kind_of(kBackwardFilter, algorithm), alpha, beta, workspace, bytes, x, dw, dy},
+      {handle, c, kind_of(kBackwardFilter, c, algorithm), alpha, beta, workspace, bytes, x, dw, dy},
       [=]<class T>(const Convolution& of, const Factors<T>& factors) {
         backward_filter(of, factors, static_cast<const T*>(x), static_cast<const T*>(dy), static_cast<T*>(dw));
       });

@@ -8,12 +8,15 @@
 
 #include <cmath>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
+#include <mutex>
 #include <random>
 #include <vector>
 
 #include "kernels/cuda/launch.h"
 #include "tests/cuda/emulation.h"
+#include "tests/cuda/streams.h"
 
 namespace sparknet::emulation {
 
@@ -84,6 +87,15 @@ struct Event {
   cudaEvent_t handle;
 };
 
+/// Pieces of work that the streams have been given.
+inline std::uint64_t pieces_of_work() {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  std::uint64_t count = 0;
+  for (const auto& stream : s.streams) count += stream->submitted;
+  return count;
+}
+
 /// Pinned memory for one number.
 struct Number {
   explicit Number(int start) {
@@ -123,7 +135,7 @@ std::vector<T> random_numbers(std::size_t count, unsigned seed) {
 template <class T>
 void check_close(const std::vector<T>& values, const std::vector<double>& expected) {
   REQUIRE(values.size() == expected.size());
-  const double tolerance = sizeof(T) == 4 ? 1e-5 : 1e-13;
+  const double tolerance = sizeof(T) == 2 ? 1.0 / 256 : sizeof(T) == 4 ? 1e-5 : 1e-13;
   std::size_t wrong = 0;
   for (std::size_t i = 0; i < values.size(); ++i)
     wrong += !(std::fabs(double{values[i]} - expected[i]) <= tolerance * (1 + std::fabs(expected[i])));

@@ -1,10 +1,8 @@
 #include <cstdint>
 #include <initializer_list>
-#include <mutex>
 
 #include "kernels/cuda/backend.h"
 #include "tests/cuda/emulation_test.h"
-#include "tests/cuda/streams.h"
 
 using namespace sparknet;
 using namespace sparknet::emulation;
@@ -13,15 +11,6 @@ using namespace sparknet::kernels;
 namespace {
 
 using Values = std::vector<float>;
-
-/// Pieces of work that the streams have been given.
-std::uint64_t pieces_of_work() {
-  State& s = state();
-  const std::lock_guard lock(s.mutex);
-  std::uint64_t count = 0;
-  for (const auto& stream : s.streams) count += stream->submitted;
-  return count;
-}
 
 template <class T>
 struct Arrays {

@@ -9,9 +9,40 @@
 
 using namespace sparknet::emulation;
 
-TEST_CASE_TEMPLATE("products", T, float, double) {
+using sparknet::kernels::cuda::Arithmetic;
+using sparknet::kernels::cuda::Bf16;
+
+namespace {
+
+/// Of the factors and of what they are multiplied to.
+template <class F, class P>
+struct Types {
+  using Factor = F;
+  using Product = P;
+};
+
+template <class T>
+constexpr cudaDataType kType = sizeof(T) == 8   ? CUDA_R_64F
+                               : sizeof(T) == 4 ? CUDA_R_32F
+                                                : CUDA_R_16BF;
+
+void forbid_sums_in_bf16(cublasHandle_t handle) {
+  CHECK(cublasSetMathMode(handle, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION) == CUBLAS_STATUS_SUCCESS);
+}
+
+using Doubles = Types<double, double>;
+using Floats = Types<float, float>;
+using Halves = Types<Bf16, Bf16>;
+using HalvesToFloats = Types<Bf16, float>;
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("products", Of, Floats, Doubles, Halves, HalvesToFloats) {
+  using T = typename Of::Factor;
+  using C = typename Of::Product;
+  using A = Arithmetic<T>;
   constexpr bool kWide = sizeof(T) == 8;
-  const cudaDataType type = kWide ? CUDA_R_64F : CUDA_R_32F;
+  const cudaDataType type = kType<T>;
   const cublasComputeType_t compute = kWide ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F;
   cublasHandle_t handle = nullptr;
   REQUIRE(cublasCreate(&handle) == CUBLAS_STATUS_SUCCESS);
@@ -20,6 +51,7 @@ TEST_CASE_TEMPLATE("products", T, float, double) {
   CHECK(cublasSetStream(handle, stream) == CUBLAS_STATUS_SUCCESS);
   CHECK(cublasSetWorkspace(handle, workspace.get() + 1, 1000) == CUBLAS_STATUS_INVALID_VALUE);
   CHECK(cublasSetWorkspace(handle, workspace.get(), 1 << 20) == CUBLAS_STATUS_SUCCESS);
+  forbid_sums_in_bf16(handle);
 
   struct {
     int m, n, k;
@@ -28,16 +60,14 @@ TEST_CASE_TEMPLATE("products", T, float, double) {
     for (int variant = 0; variant < 16; ++variant) {
       const bool transposed_a = variant & 1, transposed_b = variant & 2;
       const int count = variant & 4 ? 3 : 1;
-      const T alpha = T(0.5), beta = variant & 8 ? T(2) : T(0);
+      const A alpha = A(0.5), beta = variant & 8 ? A(2) : A(0);
       const int pitch_a = (transposed_a ? size.k : size.m) + 2, pitch_b = (transposed_b ? size.n : size.k) + 1;
       const int pitch_c = size.m + 3;
       const int next_a = pitch_a * (transposed_a ? size.m : size.k) + 5;
       const int next_b = pitch_b * (transposed_b ? size.k : size.n) + 7, next_c = pitch_c * size.n + 1;
-      const auto values = [&](int next, unsigned seed) {
-        return random_numbers<T>(static_cast<std::size_t>(next * count), seed);
-      };
-      const std::vector<T> a = values(next_a, 1), b = values(next_b, 2);
-      std::vector<T> c = values(next_c, 3);
+      const auto numbers = [&](int next) { return static_cast<std::size_t>(next * count); };
+      const std::vector<T> a = random_numbers<T>(numbers(next_a), 1), b = random_numbers<T>(numbers(next_b), 2);
+      std::vector<C> c = random_numbers<C>(numbers(next_c), 3);
       std::vector<double> expected(c.begin(), c.end());
       for (int i = 0; i < count; ++i) {
         for (int column = 0; column < size.n; ++column) {
@@ -50,12 +80,13 @@ TEST_CASE_TEMPLATE("products", T, float, double) {
             }
             const auto at = static_cast<std::size_t>(i * next_c + row + column * pitch_c);
             expected[at] = double{alpha} * sum + double{beta} * expected[at];
-            if (beta == T(0)) c[at] = T(NAN);
+            if (beta == A(0)) c[at] = C(NAN);
           }
         }
       }
-      const DeviceArray<T> on_a(a), on_b(b), on_c(c);
-      T factors[] = {alpha, beta};
+      const DeviceArray<T> on_a(a), on_b(b);
+      const DeviceArray<C> on_c(c);
+      A factors[] = {alpha, beta};
       CHECK(
           cublasGemmStridedBatchedEx(
               handle,
@@ -75,20 +106,22 @@ TEST_CASE_TEMPLATE("products", T, float, double) {
               next_b,
               &factors[1],
               on_c.get(),
-              type,
+              kType<C>,
               pitch_c,
               next_c,
               count,
               compute,
               CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_SUCCESS);
-      factors[0] = factors[1] = T(NAN);  // they have been read
+      factors[0] = factors[1] = A(NAN);  // they have been read
       check_close(on_c.read(), expected);
     }
   }
 
   // Wrong calls, and what lets TF32 in.
-  const DeviceArray<T> a(std::vector<T>{T(1.0001)}), c(std::vector<T>{T(0)});
-  const T one = 1, zero = 0;
+  const DeviceArray<T> a(std::vector<T>{T(1.0001)});
+  const DeviceArray<C> c(std::vector<C>{C(0.0)});
+  const A one = 1, zero = 0;
+  const double square = static_cast<double>(T(1.0001)) * static_cast<double>(T(1.0001));
   const auto multiply = [&](int m, int pitch, const void* from, cudaDataType type_c, cublasComputeType_t how) {
     return cublasGemmEx(
         handle,
@@ -111,27 +144,40 @@ TEST_CASE_TEMPLATE("products", T, float, double) {
         how,
         CUBLAS_GEMM_DEFAULT);
   };
-  CHECK(multiply(1, 1, a.get(), type, compute) == CUBLAS_STATUS_SUCCESS);
-  CHECK(c.read()[0] == doctest::Approx(1.0001 * 1.0001).epsilon(1e-7));
-  CHECK(multiply(0, 1, a.get(), type, compute) == CUBLAS_STATUS_SUCCESS);
-  CHECK(multiply(-1, 1, a.get(), type, compute) == CUBLAS_STATUS_INVALID_VALUE);
-  CHECK(multiply(1, 0, a.get(), type, compute) == CUBLAS_STATUS_INVALID_VALUE);
-  CHECK(multiply(1, 1, nullptr, type, compute) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(multiply(1, 1, a.get(), kType<C>, compute) == CUBLAS_STATUS_SUCCESS);
+  CHECK(static_cast<double>(c.read()[0]) == doctest::Approx(square).epsilon(1e-7));
+  CHECK(multiply(0, 1, a.get(), kType<C>, compute) == CUBLAS_STATUS_SUCCESS);
+  CHECK(multiply(-1, 1, a.get(), kType<C>, compute) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(multiply(1, 0, a.get(), kType<C>, compute) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(multiply(1, 1, nullptr, kType<C>, compute) == CUBLAS_STATUS_INVALID_VALUE);
   CHECK(multiply(1, 1, a.get(), CUDA_R_16F, compute) == CUBLAS_STATUS_NOT_SUPPORTED);
-  CHECK(multiply(1, 1, a.get(), type, CUBLAS_COMPUTE_16F) == CUBLAS_STATUS_NOT_SUPPORTED);
-  if (!kWide) {
-    CHECK(multiply(1, 1, a.get(), type, CUBLAS_COMPUTE_32F_FAST_TF32) == CUBLAS_STATUS_SUCCESS);
-    CHECK(c.read()[0] == 1);
+  CHECK(multiply(1, 1, a.get(), kType<C>, CUBLAS_COMPUTE_16F) == CUBLAS_STATUS_NOT_SUPPORTED);
+  if (type != CUDA_R_32F)
+    CHECK(multiply(1, 1, a.get(), kType<C>, CUBLAS_COMPUTE_32F_FAST_TF32) == CUBLAS_STATUS_NOT_SUPPORTED);
+  if (type == CUDA_R_16BF) {
+    CHECK(multiply(1, 1, a.get(), CUDA_R_64F, compute) == CUBLAS_STATUS_NOT_SUPPORTED);
+    CHECK(multiply(1, 1, a.get(), kType<C>, CUBLAS_COMPUTE_64F) == CUBLAS_STATUS_NOT_SUPPORTED);
+    CHECK(multiply(1, 1, a.get(), kType<C>, CUBLAS_COMPUTE_32F_PEDANTIC) == CUBLAS_STATUS_SUCCESS);
+    CHECK(cublasSetMathMode(handle, CUBLAS_DEFAULT_MATH) == CUBLAS_STATUS_SUCCESS);
+    const int expected_death = sizeof(C) == 2 ? SIGABRT : 0;  // as sums may be of BF16
+    CHECK(death_of([&] { multiply(1, 1, a.get(), kType<C>, compute); }) == expected_death);
+    forbid_sums_in_bf16(handle);
+  } else {
+    CHECK(multiply(1, 1, a.get(), CUDA_R_16BF, compute) == CUBLAS_STATUS_NOT_SUPPORTED);
+  }
+  if (type == CUDA_R_32F) {
+    CHECK(multiply(1, 1, a.get(), kType<C>, CUBLAS_COMPUTE_32F_FAST_TF32) == CUBLAS_STATUS_SUCCESS);
+    CHECK(static_cast<double>(c.read()[0]) == 1);
     CHECK(cublasSetMathMode(handle, CUBLAS_TF32_TENSOR_OP_MATH) == CUBLAS_STATUS_SUCCESS);
-    CHECK(multiply(1, 1, a.get(), type, compute) == CUBLAS_STATUS_SUCCESS);
-    CHECK(c.read()[0] == 1);
+    CHECK(multiply(1, 1, a.get(), kType<C>, compute) == CUBLAS_STATUS_SUCCESS);
+    CHECK(static_cast<double>(c.read()[0]) == 1);
   }
   CHECK(death_of([&] {
-          multiply(1, 1, &one, type, compute);  // of the host
+          multiply(1, 1, &one, kType<C>, compute);  // of the host
           cudaStreamSynchronize(stream);
         }) == SIGABRT);
   CHECK(death_of([&] {
-          multiply(2, 2, a.get(), type, compute);  // beyond the end
+          multiply(2, 2, a.get(), kType<C>, compute);  // beyond the end
           cudaStreamSynchronize(stream);
         }) == SIGABRT);
   CHECK(cublasDestroy(handle) == CUBLAS_STATUS_SUCCESS);
@@ -456,7 +502,7 @@ struct Descriptors {
             s.dilation_h,
             s.dilation_w,
             CUDNN_CROSS_CORRELATION,
-            type) == CUDNN_STATUS_SUCCESS);
+            type == CUDNN_DATA_BFLOAT16 ? CUDNN_DATA_FLOAT : type) == CUDNN_STATUS_SUCCESS);
     CHECK(cudnnSetConvolutionGroupCount(how, s.group) == CUDNN_STATUS_SUCCESS);
     CHECK(cudnnSetConvolutionMathType(how, math) == CUDNN_STATUS_SUCCESS);
   }
@@ -479,9 +525,13 @@ struct Descriptors {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("convolutions", T, float, double) {
+TEST_CASE_TEMPLATE("convolutions", T, float, double, Bf16) {
+  using A = Arithmetic<T>;
+  constexpr bool kHalf = sizeof(T) == 2;
   for (const Shape& s : kShapes) {
-    const Descriptors d(s, sizeof(T) == 8 ? CUDNN_DATA_DOUBLE : CUDNN_DATA_FLOAT, CUDNN_FMA_MATH);
+    if (kHalf && s.group > 1) continue;  // which it does not do
+    const cudnnDataType_t type = sizeof(T) == 8 ? CUDNN_DATA_DOUBLE : kHalf ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    const Descriptors d(s, type, kHalf ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH);
     int n = 0, k = 0, h = 0, w = 0;
     CHECK(cudnnGetConvolution2dForwardOutputDim(d.how, d.x, d.w, &n, &k, &h, &w) == CUDNN_STATUS_SUCCESS);
     CHECK(n == s.n);
@@ -491,8 +541,8 @@ TEST_CASE_TEMPLATE("convolutions", T, float, double) {
 
     const std::vector<T> x = random_numbers<T>(s.x_size(), 1), weights = random_numbers<T>(s.w_size(), 2);
     const std::vector<T> y = random_numbers<T>(s.y_size(), 3);
-    for (const T beta : {T(0), T(2)}) {
-      const T alpha = T(0.5);
+    for (const A beta : {A(0), A(2)}) {
+      const A alpha = A(0.5);
       const auto start = [&](const std::vector<T>& old) {
         std::vector<double> sums(old.begin(), old.end());
         for (double& sum : sums) sum *= double{beta};
@@ -505,7 +555,7 @@ TEST_CASE_TEMPLATE("convolutions", T, float, double) {
         of_weights[j] += 0.5 * double{y[o]} * double{x[i]};
       });
       const auto old = [&](const std::vector<T>& values) {
-        return beta == T(0) ? std::vector<T>(values.size(), T(NAN)) : values;
+        return beta == A(0) ? std::vector<T>(values.size(), T(NAN)) : values;
       };
       const DeviceArray<T> on_x(x), on_weights(weights), on_y(y);
       const DeviceArray<T> to_x(old(x)), to_weights(old(weights)), to_y(old(y));
@@ -737,6 +787,71 @@ TEST_CASE("cuDNN offers algorithms of all kinds, and says no") {
       CUDNN_STATUS_BAD_PARAM);
   CHECK(std::string(cudnnGetErrorString(CUDNN_STATUS_BAD_PARAM)) == "CUDNN_STATUS_BAD_PARAM");
   CHECK(cudnnGetVersion() == CUDNN_VERSION);
+}
+
+TEST_CASE("cuDNN does some of the passes of a convolution in BF16") {
+  /// Whether there is an algorithm for each of the passes: forward, and for the gradients of x and of the weights.
+  const auto passes = [](const Shape& s) {
+    const Descriptors d(s, CUDNN_DATA_BFLOAT16, CUDNN_TENSOR_OP_MATH);
+    cudnnConvolutionFwdAlgoPerf_t of_y[8];
+    cudnnConvolutionBwdDataAlgoPerf_t of_x[8];
+    cudnnConvolutionBwdFilterAlgoPerf_t of_w[8];
+    int count = 0;
+    std::string text;
+    const auto add = [&](const auto& found) {
+      int good = 0;
+      for (int i = 0; i < count; ++i) {
+        good += found[i].status == CUDNN_STATUS_SUCCESS;
+        if (found[i].determinism == CUDNN_DETERMINISTIC && found[i].memory > 0 && found[i].memory < 1 << 30)
+          CHECK(found[i].mathType == CUDNN_TENSOR_OP_MATH);
+      }
+      text += good > 0 ? 'y' : 'n';
+    };
+    CHECK(
+        cudnnGetConvolutionForwardAlgorithm_v7(d.handle, d.x, d.w, d.how, d.y, 8, &count, of_y) ==
+        CUDNN_STATUS_SUCCESS);
+    add(of_y);
+    CHECK(
+        cudnnGetConvolutionBackwardDataAlgorithm_v7(d.handle, d.w, d.y, d.how, d.x, 8, &count, of_x) ==
+        CUDNN_STATUS_SUCCESS);
+    add(of_x);
+    CHECK(
+        cudnnGetConvolutionBackwardFilterAlgorithm_v7(d.handle, d.x, d.y, d.how, d.w, 8, &count, of_w) ==
+        CUDNN_STATUS_SUCCESS);
+    add(of_w);
+    return text;
+  };
+  CHECK(passes({2, 4, 9, 9, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1}) == "yyy");
+  CHECK(passes({2, 4, 9, 9, 6, 3, 3, 1, 1, 2, 2, 1, 1, 1}) == "yny");
+  CHECK(passes({2, 4, 9, 9, 6, 3, 3, 1, 1, 1, 1, 2, 2, 1}) == "yyn");
+  CHECK(passes({2, 4, 9, 9, 6, 3, 3, 1, 1, 1, 1, 1, 1, 2}) == "nnn");
+
+  // All arrays are of one type, and sums of F32.
+  const Shape& s = kShapes[1];
+  const Descriptors d(s, CUDNN_DATA_BFLOAT16, CUDNN_TENSOR_OP_MATH);
+  std::size_t bytes = 0;
+  const auto measure = [&] {
+    return cudnnGetConvolutionBackwardFilterWorkspaceSize(
+        d.handle,
+        d.x,
+        d.y,
+        d.how,
+        d.w,
+        CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1,
+        &bytes);
+  };
+  const auto compute_in = [&](cudnnDataType_t type) {
+    return cudnnSetConvolution2dDescriptor(d.how, 0, 0, 1, 1, 1, 1, CUDNN_CROSS_CORRELATION, type);
+  };
+  CHECK(measure() == CUDNN_STATUS_SUCCESS);
+  CHECK(compute_in(CUDNN_DATA_BFLOAT16) == CUDNN_STATUS_NOT_SUPPORTED);
+  CHECK(compute_in(CUDNN_DATA_DOUBLE) == CUDNN_STATUS_SUCCESS);
+  CHECK(measure() == CUDNN_STATUS_NOT_SUPPORTED);
+  CHECK(compute_in(CUDNN_DATA_FLOAT) == CUDNN_STATUS_SUCCESS);
+  CHECK(
+      cudnnSetFilter4dDescriptor(d.w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NCHW, s.k, s.c, s.kernel_h, s.kernel_w) ==
+      CUDNN_STATUS_SUCCESS);
+  CHECK(measure() == CUDNN_STATUS_BAD_PARAM);
 }
 
 TEST_CASE("calls of the libraries are recorded") {

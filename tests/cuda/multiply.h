@@ -8,7 +8,12 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/cuda/bf16.h"
+
 namespace sparknet::emulation {
+
+using kernels::cuda::Arithmetic;
+using kernels::cuda::Bf16;
 
 /// Element (i, j) is data[i * row + j * column].
 template <class T>
@@ -71,15 +76,16 @@ struct Tile {
 
 /// Strips of `width` rows, the last of which is filled up with zeros.
 template <class T>
-std::vector<T> strips(
+std::vector<Arithmetic<T>> strips(
     std::ptrdiff_t rows, std::ptrdiff_t steps, const Matrix<T>& from, std::ptrdiff_t width, bool tf32) {
-  std::vector<T> to(static_cast<std::size_t>((rows + width - 1) / width * width * steps));
-  T* at = to.data();
+  using A = Arithmetic<T>;
+  std::vector<A> to(static_cast<std::size_t>((rows + width - 1) / width * width * steps));
+  A* at = to.data();
   for (std::ptrdiff_t first = 0; first < rows; first += width, at += width * steps) {
     const std::ptrdiff_t count = std::min(width, rows - first);
     const T* const strip = from.data + first * from.row;
     const auto take = [&](std::ptrdiff_t row, std::ptrdiff_t step) {
-      const T value = strip[row * from.row + step * from.column];
+      const A value = strip[row * from.row + step * from.column];
       at[step * width + row] = tf32 ? round_to_tf32(value) : value;
     };
     if (from.column == 1) {
@@ -100,10 +106,11 @@ template <class T, class Store>
 void multiply(
     std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k, const Matrix<T>& a, const Matrix<T>& b, bool tf32,
     const Store& store) {
-  constexpr std::ptrdiff_t kRows = Tile<T>::kRows, kColumns = Tile<T>::kColumns;
-  const std::vector<T> left = strips(m, k, a, kRows, tf32);
-  const std::vector<T> right = strips(n, k, Matrix<T>{b.data, b.column, b.row}, kColumns, tf32);
-  Tile<T> tile;
+  using A = Arithmetic<T>;
+  constexpr std::ptrdiff_t kRows = Tile<A>::kRows, kColumns = Tile<A>::kColumns;
+  const std::vector<A> left = strips(m, k, a, kRows, tf32);
+  const std::vector<A> right = strips(n, k, Matrix<T>{b.data, b.column, b.row}, kColumns, tf32);
+  Tile<A> tile;
   for (std::ptrdiff_t column = 0; column < n; column += kColumns) {
     for (std::ptrdiff_t row = 0; row < m; row += kRows) {
       tile.multiply(k, left.data() + row * k, right.data() + column * k);
