@@ -29,6 +29,7 @@ from compare_pytorch import LAYOUTS, ROOT, Contender, has_torch, torch_python
 
 WORKER = Path(__file__).with_name("torch_step.py")
 KINDS = {"eager": [], "compiled": ["--compile"]}
+FLAGS = {"f32": ["--strict"], "tf32": [], "bf16": ["--bf16"]}
 MEASURES = ["one by one", "together"]
 
 
@@ -39,9 +40,6 @@ class Case:
     batch: int
     precision: str
     steps: int  # in a block, so that one takes some seconds at most
-
-    def there(self) -> bool:
-        return self.precision != "bf16"
 
 
 CASES = [
@@ -182,7 +180,7 @@ def measure(case: Case, python: Path, step: Path, limits: dict, args: argparse.N
     ours = None
     try:
         command = [step, "--net", case.net, "--batch", str(case.batch), "--device", args.device]
-        ours = GpuContender("sparknet", command + (["--strict"] if case.precision == "f32" else []))
+        ours = GpuContender("sparknet", command + (FLAGS[case.precision] if args.device != "cpu" else []))
         libraries = ours.libraries()
         ours.block(steps, count=False)
         for kind in KINDS:
@@ -236,10 +234,8 @@ def measure(case: Case, python: Path, step: Path, limits: dict, args: argparse.N
     return result
 
 
-def rows(case: Case, result: dict | None) -> list[str]:
+def rows(case: Case, result: dict) -> list[str]:
     """Of the table."""
-    if result is None:
-        return [f"| {case.name} | {case.batch} | | not there yet | | | | |"]
     if "error" in result:
         return [f"| {case.name} | {case.batch} | | failed | | | | |"]
     least = result["at_least"]
@@ -314,8 +310,7 @@ def main() -> None:
     args = parse()
     if args.list:
         for case in CASES:
-            there = "" if case.there() else "  not there yet"
-            print(f"{case.name:14} batch {case.batch:3}  {case.precision}{there}")
+            print(f"{case.name:14} batch {case.batch:3}  {case.precision}")
         return
     cases = [case for case in CASES if not args.cases or case.name in args.cases]
     driver = "none"
@@ -338,14 +333,12 @@ def main() -> None:
 
     lines, results = [], []
     for case in cases:
-        result = None
-        if case.there():
-            try:
-                result = measure(case, python, step, limits, args)
-            except Broken as broken:
-                say(f"cuda_compare: {case.name}: {broken}")
-                result = {"case": case.name, "error": str(broken)}
-            results.append(result)
+        try:
+            result = measure(case, python, step, limits, args)
+        except Broken as broken:
+            say(f"cuda_compare: {case.name}: {broken}")
+            result = {"case": case.name, "error": str(broken)}
+        results.append(result)
         lines += rows(case, result)
         if args.json:  # after each case, for a run that is cut short
             machine = {"platform": platform.platform(), "cores": os.cpu_count(), "driver": driver, **limits}

@@ -32,7 +32,7 @@ struct Arguments {
   std::string net;
   int batch = 0, threads = 0;
   Device device = Device::cpu();
-  bool strict = false, infer = false, freeze = false, recompute = false;
+  bool strict = false, bf16 = false, infer = false, freeze = false, recompute = false;
 };
 
 struct Model {
@@ -143,7 +143,12 @@ void set_variances(Net& net) {
 void infer(const Model& model, const Arguments& a) {
   Net net(
       model.net(a.batch),
-      {.phase = Phase::Test, .device = a.device, .tf32 = !a.strict, .threads = a.threads, .freeze = a.freeze});
+      {.phase = Phase::Test,
+       .device = a.device,
+       .tf32 = !a.strict,
+       .bf16 = a.bf16,
+       .threads = a.threads,
+       .freeze = a.freeze});
   set_variances(net);
   set_inputs(net, model.classes);
   say_ready(net, work_of(net.param(), net.param_arena(), false));
@@ -159,7 +164,7 @@ void train(const Model& model, const Arguments& a) {
   Solver solver(
       {.base_lr = 0.001, .momentum = 0.9, .weight_decay = 0.0005},
       model.net(a.batch),
-      {.device = a.device, .tf32 = !a.strict, .threads = a.threads, .recompute = a.recompute});
+      {.device = a.device, .tf32 = !a.strict, .bf16 = a.bf16, .threads = a.threads, .recompute = a.recompute});
   set_inputs(solver.net(), model.classes);
   say_ready(solver.net(), work_of(solver.net().param(), solver.net().param_arena(), true));
   serve([&](int count) { return solver.step(count); });
@@ -175,6 +180,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember(models));
   app.add_option("--batch", a.batch, "Examples in a batch")->required()->check(cli::at_least(1, 6));
   cli::add_device(&app, a.device);
+  cli::add_bf16(&app, a.bf16);
   CLI::Option* infers = app.add_flag("--infer", a.infer, "Forward passes of the test phase instead");
   app.add_flag("--freeze", a.freeze, "With --infer: let the net prepare its weights")->needs(infers);
   app.add_flag("--recompute", a.recompute, "Compute cheap blobs again in the backward pass");

@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
@@ -228,6 +229,7 @@ def serve(args: argparse.Namespace, device: torch.device) -> None:
     if args.compile:
         run = torch.compile(run, mode="reduce-overhead" if device.type == "cuda" else "default")
     wait = waiter(device)
+    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=args.precision == "bf16")
     done = 0
 
     def step() -> torch.Tensor:
@@ -240,7 +242,8 @@ def serve(args: argparse.Namespace, device: torch.device) -> None:
         sgd.zero_grad(set_to_none=True)
         if args.compile and device.type == "cuda":
             torch.compiler.cudagraph_mark_step_begin()
-        loss = run(data, label)
+        with autocast():
+            loss = run(data, label)
         loss.backward()
         sgd.step()
         return loss.detach()
@@ -296,8 +299,10 @@ def rates(device: torch.device) -> dict:
     # Not zeros, which take less power, so that a GPU would have a higher clock.
     a, b, product = torch.randn(n, n, device=device), torch.randn(n, n, device=device), torch.empty(n, n, device=device)
     matrix = {}
-    for precision in ["f32", "tf32"]:
+    for precision in ["f32", "tf32", "bf16"]:
         set_precision(precision)
+        if precision == "bf16":
+            a, b, product = a.bfloat16(), b.bfloat16(), product.bfloat16()
         matrix[precision] = 2 * n**3 / seconds_of(lambda: torch.matmul(a, b, out=product), wait)
     source = torch.randn(1 << (28 if on_gpu else 20), device=device)
     target = torch.empty_like(source)
@@ -321,7 +326,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="LeNet's digits, as lenet_step --export writes them")
     parser.add_argument("--threads", type=int, help="of the CPU")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=["f32", "tf32"], default="f32")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32")
     parser.add_argument("--layout", choices=["contiguous", "channels_last"], default="contiguous")
     parser.add_argument("--sgd", choices=["fused", "foreach", "for-loop"], default="fused")
     parser.add_argument("--compile", action="store_true", help="torch.compile; on a GPU it records CUDA graphs")

@@ -757,6 +757,7 @@ class Backend {
   /// The gradient of im2col: x is overwritten with the sums of the columns.
   virtual void col2im(DType, const WindowShape&, const void* columns, void* x) = 0;
 
+  virtual bool takes_bf16() const { return false; }
   /// y[count] = x from the first type to the second, F32 and BF16, rounded to the nearest and halves to the even.
   virtual void convert(DType, DType, Index, const void*, void*) { throw std::logic_error("bf16 is for GPUs"); }
   /// y += a * x

@@ -196,13 +196,13 @@ void Net::Plan::run_forward() {
     for (; i < nodes.size(); ++i) {
       Node& node = nodes[i];
       if (node.layer && !node.fused()) {
-        node.io.step_sequence = std::uint64_t{i + 1} << 40 | passes;
+        node.io.step_sequence = node.number << 40 | passes;
         node.layer->forward(node.io);
         if (on_host && node.verdict != none && *node.io.verdict() >= 0) node.layer->refuse(node.io, *node.io.verdict());
         for (std::size_t t = 0; t < node.loss_weights.size(); ++t)
           if (node.loss_weights[t] != 0)
             backend->add_sum(
-                options.dtype,
+                node.io.tops[t].dtype(),
                 node.io.tops[t].count(),
                 node.loss_weights[t],
                 node.io.tops[t].raw(),
@@ -330,7 +330,7 @@ void Net::Plan::run_backward(Node& node) {
     const BackwardTensors tensors(node);
     node.layer->backward(node.io);
   }
-  for (auto& [from, to] : node.additions) backend->axpy(options.dtype, to.count(), 1, from.raw(), to.raw());
+  for (auto& [from, to] : node.additions) backend->axpy(to.dtype(), to.count(), 1, from.raw(), to.raw());
 }
 
 WeightCollection Net::weights() const {

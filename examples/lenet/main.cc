@@ -47,7 +47,7 @@ struct Arguments {
   std::uint64_t seed = 1;
   std::string communicator = "threads", outer = "average";
   std::string line, data, snapshot, resume, dot, output;
-  bool rendered = false, synchronous = false;
+  bool rendered = false, synchronous = false, bf16 = false;
 };
 
 /// A file of the repository this was built from, or of the working directory where that is gone.
@@ -80,6 +80,7 @@ Arguments parse(int argc, char** argv) {
   option("--batch", a.batch, "N", "Examples in a step (64)")->check(cli::at_least(1));
   option("--threads", a.threads, "N", "Threads that compute (all cores)")->check(cli::at_least(1));
   cli::add_device(&app, a.device);
+  cli::add_bf16(&app, a.bf16);
   option("--lr", a.lr, "X", "Caffe's base_lr (0.01)")->check(CLI::PositiveNumber);
   const auto* workers =
       option("--workers", a.workers, "N", "Nets that train side by side and are averaged (1)")->check(cli::at_least(1));
@@ -225,7 +226,7 @@ Training plan(const Arguments& a) {
   param.display = 1;
   param.snapshot = a.snapshot_every;
   param.snapshot_prefix = a.snapshot;
-  NetOptions net_options{.device = a.device, .threads = a.threads, .seed = a.seed};
+  NetOptions net_options{.device = a.device, .bf16 = a.bf16, .threads = a.threads, .seed = a.seed};
   if (a.workers > 1) {  // they share the threads
     const int all = a.threads > 0 ? a.threads : static_cast<int>(std::thread::hardware_concurrency());
     net_options.threads = std::max(1, all / a.workers);

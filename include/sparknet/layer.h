@@ -52,6 +52,10 @@ struct FusedAffine {
   std::function<void(std::span<const Tensor> params, std::span<double> scale, std::span<double> shift)> read;
 };
 
+/// Whether a layer's bottoms, tops and their gradients may be of BF16, in a net that is to have blobs of that type. Its
+/// parameters are F32 then.
+enum class InBf16 : std::uint8_t { Never, WhereInputsAre, Always };
+
 /// What a layer tells the net while the net is planned, once. Shapes are known and were checked by `infer`.
 class LayerSetup {
  public:
@@ -62,8 +66,10 @@ class LayerSetup {
 
   std::span<const Shape> bottom() const { return bottom_; }
   std::span<const Shape> top() const { return top_; }
-  /// F32 or F64: the type of every blob and parameter of the net.
+  /// F32 or F64: the type of every blob and parameter of the net. Or BF16, where the layer may have that: the type of
+  /// its blobs.
   DType dtype() const { return dtype_; }
+  DType param_dtype() const { return dtype_ == DType::BF16 ? DType::F32 : dtype_; }
   Phase phase() const { return phase_; }
   /// Whether the parameters stay the same from one forward pass to the next, so that it pays to prepare them.
   bool frozen() const { return frozen_; }
@@ -113,8 +119,8 @@ class LayerSetup {
   kernels::Backend& backend_;
 };
 
-/// What a running layer works on. The tensors are dense, have the net's dtype and stay where they are for the net's
-/// life.
+/// What a running layer works on. The tensors are dense, have the type that setup was told and stay where they are for
+/// the net's life.
 class LayerIO {
  public:
   const Tensor& bottom(std::size_t i = 0) const { return bottoms[i]; }
@@ -177,6 +183,8 @@ class Layer {
   /// not done on the host, other layers may have run meanwhile.
   virtual void refuse(LayerIO& io, std::int64_t verdict);
 
+  /// Asked before everything else, with the numbers of its bottoms and tops.
+  virtual InBf16 in_bf16(std::size_t, std::size_t) const { return InBf16::Never; }
   /// The ReLU that this layer is, if it is one. Asked before setup.
   virtual std::optional<FusedReLU> as_relu() const { return {}; }
   /// Takes over the ReLU that follows it; true where the layer can. Called before setup, at most once.

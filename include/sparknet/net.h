@@ -23,6 +23,10 @@ struct NetOptions {
   /// On a GPU that can (sm_80 and later): lets convolutions and inner products of F32 round the factors of their
   /// products to TF32, which has 10 bits of fraction instead of 23 and is several times as fast.
   bool tf32 = true;
+  /// On a GPU that can (sm_80 and later), in a net of F32: convolutions, inner products and what lies between them work
+  /// on blobs and gradients of BF16, which has 8 bits of fraction and takes half of the memory. Products are summed in
+  /// F32, and parameters, their gradients, losses and all inputs and outputs of other layers are F32.
+  bool bf16 = false;
   /// On the CPU: lets convolutions of F32 be done by minimal filtering (Winograd 1980) where that is faster. It rounds
   /// up to three times as much as plain sums do, and lets NaN and infinity into the outputs beside those that they
   /// reach.

@@ -27,6 +27,7 @@ class Context {
 
   const BackendOptions& options() const { return options_; }
   bool uses_tf32() const { return options_.tf32 && major_ >= 8; }
+  bool takes_bf16() const { return major_ >= 8; }
   int multiprocessors() const { return multiprocessors_; }
   cudaStream_t stream() const { return stream_; }
   /// On the stream. The first call takes a while, so that nets without such layers do without.

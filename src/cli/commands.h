@@ -30,7 +30,7 @@ struct NetArguments {
   std::string stage;
   int threads = 0;
   Device device = {};
-  bool recompute = false, freeze = false;
+  bool bf16 = false, recompute = false, freeze = false;
 };
 
 NetOptions net_options(const NetArguments& arguments, std::vector<std::string> keep = {});
@@ -70,7 +70,7 @@ struct TrainArguments {
   std::string stage;
   int threads = 0;
   Device device = {};
-  bool recompute = false;
+  bool bf16 = false, recompute = false;
 };
 int train(const TrainArguments& arguments);
 

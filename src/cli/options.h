@@ -43,6 +43,10 @@ inline CLI::Option* add_device(CLI::App* app, Device& device) {
       ->type_name("NAME");
 }
 
+inline void add_bf16(CLI::App* app, bool& bf16) {
+  app->add_flag("--bf16", bf16, "On a GPU: blobs of BF16 between convolutions and inner products");
+}
+
 /// What is said of an argument that the command does not know; for an option, the nearest there is.
 inline std::string explain_argument(const CLI::App* app, const std::string& argument) {
   const std::string name = argument.substr(0, argument.find('='));

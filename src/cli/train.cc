@@ -120,6 +120,7 @@ class Training {
     return {
         .phase = state.phase,
         .device = arguments_.device,
+        .bf16 = arguments_.bf16,
         .threads = arguments_.threads,
         .seed = seed,
         .recompute = arguments_.recompute,

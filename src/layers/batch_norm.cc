@@ -35,6 +35,8 @@ class RunningBatchNorm final : public Layer {
     setup.in_place();
   }
 
+  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+
   void forward(LayerIO& io) override {
     const kernels::RunningMoments running{io.params[0].raw(), io.params[1].raw(), io.params[2].raw()};
     const void* const x = io.bottom().raw();

@@ -24,6 +24,10 @@ class RunningBias final : public Layer {
     setup.in_place();
   }
 
+  InBf16 in_bf16(std::size_t bottoms, std::size_t) const override {
+    return bottoms == 1 ? InBf16::WhereInputsAre : InBf16::Never;  // parameters are F32
+  }
+
   void forward(LayerIO& io) override {
     const Tensor& bias = learned_ ? io.param(0) : io.bottom(1);
     plan_->affine(io.bottom().raw(), nullptr, bias.raw(), io.top().raw());

@@ -87,8 +87,12 @@ double element(const LayerIO& io, const Tensor& tensor, Dim index) {
 }
 
 void fill(LayerIO& io, Tensor& tensor, double value) {
-  io.backend()
-      .map(io.dtype(), {.kind = kernels::MapKind::Constant, .a = value}, tensor.count(), tensor.raw(), tensor.raw());
+  io.backend().map(
+      tensor.dtype(),
+      {.kind = kernels::MapKind::Constant, .a = value},
+      tensor.count(),
+      tensor.raw(),
+      tensor.raw());
 }
 
 std::shared_ptr<std::byte> own_memory(kernels::Backend& backend, std::size_t bytes) {

@@ -21,6 +21,8 @@ class RunningConcat final : public Layer {
     setup.recomputes();
   }
 
+  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+
   void forward(LayerIO& io) override {
     std::byte* top = io.top().raw();
     for (std::size_t i = 0; i < bottom_rows_.size(); ++i) {

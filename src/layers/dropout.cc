@@ -14,6 +14,8 @@ class RunningDropout final : public Layer {
     setup.in_place();
   }
 
+  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+
   void forward(LayerIO& io) override {
     if (io.phase() == Phase::Train)
       drop(io, io.bottom(), io.top());

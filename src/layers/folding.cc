@@ -28,14 +28,14 @@ Folding::Result Folding::fold(const LayerIO& io, bool has_bias, Dim num_output, 
   }
 
   Tensor scaled = to_host(io.backend(), io.param(0)).cast(DType::F64);
-  if (io.dtype() == DType::F64) scaled = scaled.copy();
+  if (io.param(0).dtype() == DType::F64) scaled = scaled.copy();
   double* w = scaled.span<double>().data();
   const Dim outputs = num_output / places.groups;
   for (Dim group = 0; group < places.groups; ++group)
     for (Dim row = 0; row < places.rows; ++row)
       for (Dim o = 0; o < outputs; ++o)
         for (Dim i = 0; i < places.inner; ++i) *w++ *= scale[static_cast<std::size_t>(group * outputs + o)];
-  return {scaled.cast(io.dtype()), shifted.cast(io.dtype())};
+  return {scaled.cast(io.param(0).dtype()), shifted.cast(io.param(0).dtype())};
 }
 
 }  // namespace sparknet

@@ -17,6 +17,8 @@ class RunningLinear : public Layer {
  public:
   explicit RunningLinear(const Options& options) : options_(options) {}
 
+  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::Always; }
+
   bool fuse(const FusedReLU& relu) override {
     activation_ = {true, relu.negative_slope};
     return true;
@@ -84,12 +86,12 @@ class RunningLinear : public Layer {
     setup.scratch(prepared_plan_ ? prepared_plan_->scratch_bytes() : plan_->scratch_bytes());
     outputs_ = outputs;
     if (!folding_.empty()) {
-      bias_bytes_ = (static_cast<std::size_t>(options_.num_output) * size_of(setup.dtype()) + 63) / 64 * 64;
+      bias_bytes_ = (static_cast<std::size_t>(options_.num_output) * size_of(setup.param_dtype()) + 63) / 64 * 64;
     }
     if (prepared_plan_)
       setup.prepares(bias_bytes_ + prepared_plan_->prepared_bytes());
     else if (!folding_.empty())
-      setup.prepares(bias_bytes_ + static_cast<std::size_t>(weights.count()) * size_of(setup.dtype()));
+      setup.prepares(bias_bytes_ + static_cast<std::size_t>(weights.count()) * size_of(setup.param_dtype()));
   }
 
  private:

@@ -28,6 +28,8 @@ class RunningLRN final : public Layer {
     setup.state(plan_->state_bytes());
   }
 
+  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+
   void forward(LayerIO& io) override { plan_->forward(io.bottom().raw(), io.top().raw(), io.state()); }
 
   void backward(LayerIO& io) override {

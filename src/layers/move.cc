@@ -11,6 +11,7 @@ class RunningCopy final : public Layer {
     setup.backward_reads(false, false);
     setup.in_place();
   }
+  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
   void forward(LayerIO& io) override { copy_elements(io, io.bottom(), io.top()); }
   void backward(LayerIO& io) override {
     if (io.needs_bottom_diff()) copy_elements(io, io.top_diff(), io.bottom_diff());

@@ -32,6 +32,10 @@ class RunningPooling final : public Layer {
     setup.backward_reads(false, false);
   }
 
+  InBf16 in_bf16(std::size_t, std::size_t tops) const override {
+    return tops == 1 ? InBf16::WhereInputsAre : InBf16::Never;  // places are no numbers of BF16
+  }
+
   void forward(LayerIO& io) override {
     const void* const x = io.bottom().raw();
     if (io.phase() == Phase::Train)

@@ -15,6 +15,8 @@ class RunningReLU final : public Layer {
     setup.recomputes();
   }
 
+  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+
   void forward(LayerIO& io) override {
     io.backend().relu(io.dtype(), io.top().count(), negative_slope_, io.bottom().raw(), io.top().raw());
   }

@@ -26,6 +26,10 @@ class RunningScale final : public Layer {
     if (setup.phase() == Phase::Test) setup.in_place();
   }
 
+  InBf16 in_bf16(std::size_t bottoms, std::size_t) const override {
+    return bottoms == 1 ? InBf16::WhereInputsAre : InBf16::Never;  // parameters are F32
+  }
+
   void forward(LayerIO& io) override {
     const void* const bias = options_.bias ? io.param(bias_param()).raw() : nullptr;
     plan_->affine(io.bottom().raw(), scale(io).raw(), bias, io.top().raw());

@@ -23,6 +23,8 @@ class RunningSlice final : public Layer {
     if (top_rows_.size() == 1) setup.in_place();
   }
 
+  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+
   void forward(LayerIO& io) override {
     if (top_rows_.size() == 1) return copy_elements(io, io.bottom(), io.top());
     const std::byte* bottom = io.bottom().raw();

@@ -7,6 +7,7 @@
 #include "kernels/thread_team.h"
 #include "src/cuda.h"
 #include "src/layer_error.h"
+#include "src/net/cast.h"
 #include "src/net/plan.h"
 
 namespace sparknet {
@@ -29,6 +30,8 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options)
         param.name);
   if (options.threads < 0)
     throw NetError(fmt::format("net \"{}\": {} threads cannot run it", param.name, options.threads), param.name);
+  if (options.bf16 && (options.dtype != DType::F32 || options.device.type == Device::Type::Cpu))
+    throw NetError(fmt::format("net \"{}\": bf16 is for nets of f32 on a GPU", param.name), param.name);
   if (options.freeze && options.phase != Phase::Test)
     throw NetError(
         fmt::format("net \"{}\": a net that learns cannot be frozen; freeze is for the test phase", param.name),
@@ -38,6 +41,11 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options)
   connect();
   open_feeds();
   backend = make_backend();
+  if (options.bf16 && !backend->takes_bf16())
+    throw DeviceError(fmt::format(
+        "net \"{}\": {} has no bf16, which GPUs of compute capability 8.0 and later have",
+        param.name,
+        to_string(options.device)));
   fuse_layers();
   set_up_layers();
   find_gradients();
@@ -88,29 +96,64 @@ NetError Net::Plan::error(std::size_t node, std::string_view why) const {
 
 void Net::Plan::connect() {
   bool has_batch = false;
+  std::uint64_t described = 0;
   for (InferredLayer& layer : infer_shapes(param, options.state())) {
-    Node node{.param = layer.param, .layer = layer.param.make()};
-    const std::size_t index = nodes.size();
-    for (const std::string& bottom : layer.param.inputs()) {
-      const std::size_t b = blob_index.at(bottom);
-      node.bottoms.push_back(b);
-      blobs[b].consumers.push_back(index);
-    }
+    Node node{.param = layer.param, .layer = layer.param.make(), .dtype = options.dtype, .number = ++described};
+    std::vector<std::size_t> given;
+    for (const std::string& bottom : layer.param.inputs()) given.push_back(blob_index.at(bottom));
+    node.dtype = type_of(node, given, layer.tops.size());
+    for (const std::size_t b : given) node.bottoms.push_back(blobs[b].dtype == node.dtype ? b : cast(b, node.dtype));
+    const std::size_t index = add_node(std::move(node));
     for (std::size_t t = 0; t < layer.tops.size(); ++t) {
       blob_index.insert_or_assign(layer.tops[t], blobs.size());  // of several with one name the last counts
-      node.tops.push_back(blobs.size());
-      if (!node.layer && !has_batch) {
+      nodes[index].tops.push_back(blobs.size());
+      if (!nodes[index].layer && !has_batch) {
         has_batch = true;
         batch = layer.top_shapes[t].empty() ? 1 : layer.top_shapes[t][0];
       }
-      blobs.push_back({.name = layer.tops[t], .shape = layer.top_shapes[t], .producer = index, .root = blobs.size()});
+      blobs.push_back(
+          {.name = layer.tops[t],
+           .shape = layer.top_shapes[t],
+           .dtype = nodes[index].dtype,
+           .producer = index,
+           .root = blobs.size()});
     }
-    nodes.push_back(std::move(node));
   }
   if (nodes.empty()) throw NetError(fmt::format("net \"{}\" has no layers in this phase", param.name), param.name);
   for (const std::string& name : options.keep) blobs[find_blob(name)].kept = true;
   for (const Blob& blob : blobs)
     if (blob.consumers.empty() && nodes[blob.producer].layer) outputs.push_back(blob.name);
+}
+
+/// Products are worth BF16, and what lies between them stays there; what is summed up to a loss does not.
+DType Net::Plan::type_of(const Node& node, std::span<const std::size_t> given, std::size_t tops) const {
+  if (!options.bf16 || !node.layer || !node.param.extras().loss_weight.empty()) return options.dtype;
+  const InBf16 can = node.layer->in_bf16(given.size(), tops);
+  const bool inputs_are = std::ranges::all_of(given, [&](std::size_t b) { return blobs[b].dtype == DType::BF16; });
+  return can == InBf16::Always || (can == InBf16::WhereInputsAre && inputs_are) ? DType::BF16 : options.dtype;
+}
+
+/// The blob in another type. Of several readers the first brings it about.
+std::size_t Net::Plan::cast(std::size_t blob, DType dtype) {
+  if (blobs[blob].cast != none) return blobs[blob].cast;
+  const LayerParam& producer = nodes[blobs[blob].producer].param;
+  CastLayer description{
+      fmt::format("{} in {}", blobs[blob].name, to_string(dtype)),
+      {blobs[blob].name},
+      producer.where()};
+  Node node{.param = description, .layer = description.make(), .dtype = dtype, .bottoms = {blob}};
+  const std::size_t index = add_node(std::move(node)), made = blobs.size();
+  nodes[index].tops = {made};
+  blobs.push_back(
+      {.name = blobs[blob].name, .shape = blobs[blob].shape, .dtype = dtype, .producer = index, .root = made});
+  blobs[blob].cast = made;
+  return made;
+}
+
+std::size_t Net::Plan::add_node(Node node) {
+  for (const std::size_t b : node.bottoms) blobs[b].consumers.push_back(nodes.size());
+  nodes.push_back(std::move(node));
+  return nodes.size() - 1;
 }
 
 void Net::Plan::open_feeds() {
@@ -195,7 +238,7 @@ void Net::Plan::set_up_layers() {
     std::vector<Shape> bottom_shapes, top_shapes;
     for (const std::size_t b : node.bottoms) bottom_shapes.push_back(blobs[b].shape);
     for (const std::size_t t : node.tops) top_shapes.push_back(blobs[t].shape);
-    LayerSetup setup(bottom_shapes, top_shapes, options.dtype, options.phase, *backend, options.freeze);
+    LayerSetup setup(bottom_shapes, top_shapes, node.dtype, options.phase, *backend, options.freeze);
     try {
       node.layer->setup(setup);
     } catch (const BadInput& why) {
@@ -431,16 +474,16 @@ void Net::Plan::bind_blobs() {
   backend->write(report_block.get(), no_verdict.data(), report_bytes);
   if (!backend->on_host()) reports = backend->download(report_bytes, kReportsAhead);
   const auto at = [&](std::size_t piece) { return static_cast<std::byte*>(memory_block.get()) + pieces[piece].offset; };
-  const auto tensor_at = [&](std::size_t piece, const Shape& shape) {
-    return Tensor::share(memory_block, at(piece), shape, options.dtype, options.device);
+  const auto tensor_at = [&](std::size_t piece, const Blob& blob) {
+    return Tensor::share(memory_block, at(piece), blob.shape, blob.dtype, options.device);
   };
   // A root comes before the others in its memory, and may have no gradient where they have: so last.
   for (std::size_t b = blobs.size(); b-- > 0;) {
     Blob& blob = blobs[b];
     blob.data_piece = blobs[blob.root].data_piece;
     blob.diff_piece = blob.needs_diff ? blobs[blob.root].diff_piece : none;
-    blob.data = tensor_at(blob.data_piece, blob.shape);
-    if (blob.diff_piece != none) blob.diff = tensor_at(blob.diff_piece, blob.shape);
+    blob.data = tensor_at(blob.data_piece, blob);
+    if (blob.diff_piece != none) blob.diff = tensor_at(blob.diff_piece, blob);
   }
   for (OwnFeed& own : own_feeds) own.inlet.bind(*backend, data_of(nodes[own.node].tops));
   input_given.assign(inputs.size(), false);
@@ -458,7 +501,7 @@ void Net::Plan::bind_blobs() {
       Tensor diff;
       if (node.runs_backward && bottom.needs_diff && !node.dead_bottoms[b]) {
         const std::size_t sum = node.sum_pieces[b];
-        diff = sum == none ? bottom.diff : tensor_at(sum, bottom.shape);
+        diff = sum == none ? bottom.diff : tensor_at(sum, bottom);
         if (sum != none) node.additions.emplace_back(diff, bottom.diff);
         filled[node.bottoms[b]] = true;
       }
@@ -485,7 +528,7 @@ void Net::Plan::bind_blobs() {
           node.zero_params.push_back(gradient_tensors[number]);
     const auto elsewhere = [&](std::size_t b, Tensor& tensor) {
       const std::size_t piece = blobs[blobs[b].root].again_piece;
-      if (piece != none) node.backward_tensors.emplace_back(&tensor, tensor_at(piece, blobs[b].shape));
+      if (piece != none) node.backward_tensors.emplace_back(&tensor, tensor_at(piece, blobs[b]));
     };
     for (std::size_t b = 0; b < node.bottoms.size(); ++b) elsewhere(node.bottoms[b], io.bottoms[b]);
     for (std::size_t t = 0; t < node.tops.size(); ++t) elsewhere(node.tops[t], io.tops[t]);
@@ -495,7 +538,7 @@ void Net::Plan::bind_blobs() {
     prepared_at += node.prepared_bytes;
     if (node.verdict != none) io.verdict_memory = static_cast<Report*>(report_block.get())->verdicts() + node.verdict;
     io.net_phase = options.phase;
-    io.net_dtype = options.dtype;
+    io.net_dtype = node.dtype;
     io.net_backend = backend.get();
     io.net_seed = options.seed;
   }

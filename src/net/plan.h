@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct Net::Plan {
   struct Blob {
     std::string name;
     Shape shape;
+    DType dtype;
     std::size_t producer = none;
     std::vector<std::size_t> consumers = {};
     /// The blob in whose memory this one lies: itself, or the output of the layer that it is the in-place or fused top
@@ -36,6 +38,8 @@ struct Net::Plan {
     /// The layer that took this blob's values away: one that was fused, or one that runs in place.
     std::size_t overwritten_by = none;
     bool kept = false;
+    /// The blob that is this one in the other type, if one was needed.
+    std::size_t cast = none;
     bool learns = false, reaches_loss = false, needs_diff = false;
     // Of a blob that is computed again: where it lies in the backward pass.
     std::size_t data_piece = none, again_piece = none, diff_piece = none;
@@ -55,6 +59,10 @@ struct Net::Plan {
   struct Node {
     LayerParam param;
     std::unique_ptr<Layer> layer;
+    /// Of its blobs, but for the bottom of a cast.
+    DType dtype;
+    /// Among the layers that were described, from 1 on: what its random numbers depend on. 0: a cast.
+    std::uint64_t number = 0;
     std::vector<std::size_t> bottoms = {}, tops = {};
     std::vector<std::size_t> params = {};  // in `layout`
     std::vector<Shape> param_shapes = {};
@@ -111,6 +119,9 @@ struct Net::Plan {
 
   // compile.cc, in this order
   void connect();
+  DType type_of(const Node& node, std::span<const std::size_t> given, std::size_t tops) const;
+  std::size_t cast(std::size_t blob, DType dtype);
+  std::size_t add_node(Node node);
   void open_feeds();
   void fuse_layers();
   void set_up_layers();

@@ -18,7 +18,8 @@ inline constexpr std::size_t storage_alignment = 64;
 
 /// The bytes of a dense tensor. Throws ShapeError for a negative dimension or where 63 bits do not count them.
 inline std::size_t checked_bytes(const Shape& shape, DType dtype) {
-  const Dim size = dispatch(dtype, [](auto tag) { return static_cast<Dim>(sizeof(typename decltype(tag)::type)); });
+  const auto size = static_cast<Dim>(size_of(dtype));
+  if (size == 0) dispatch(dtype, [](auto) {});  // which says that there is no such type
   for (const Dim dim : shape)
     if (dim < 0) throw ShapeError("shape " + to_string(shape) + " has a negative dimension");
   Dim limit = std::numeric_limits<Dim>::max() / size;
