@@ -223,7 +223,8 @@ TEST_SUITE("threads") {
           solver.solve();
         } catch (const std::exception&) {
           ++refused;
-          for (const double weight : solver.solver().net().weights().arena().span<double>()) CHECK(weight == weight);
+          const WeightCollection weights = solver.solver().net().weights();
+          for (const double weight : weights.arena().span<double>()) CHECK(weight == weight);
           throw;
         }
       });
