@@ -184,28 +184,6 @@ void check_linear(Backend& backend, const Shape& shape, unsigned seed) {
   CHECK(same_bits(y, y_again));
 }
 
-std::string describe(const ConvolutionShape& s) {
-  std::string text;
-  for (const Index number :
-       {s.batch,
-        s.channels,
-        s.height,
-        s.width,
-        s.num_output,
-        s.kernel_h,
-        s.kernel_w,
-        s.stride_h,
-        s.stride_w,
-        s.pad_h,
-        s.pad_w,
-        s.dilation_h,
-        s.dilation_w,
-        s.group}) {
-    text += std::to_string(number) + ' ';
-  }
-  return text;
-}
-
 TEST_CASE("convolutions of many shapes") {
   const std::vector<ConvolutionShape> shapes = {
       {3, 1, 28, 28, 20, 5, 5},                        // LeNet

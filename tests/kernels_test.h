@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -64,6 +65,29 @@ Array<T> random_array(std::size_t size, unsigned seed, double low = -1, double h
   Array<T> array(size);
   for (std::size_t i = 0; i < size; ++i) array[i] = static_cast<T>(numbers(engine));
   return array;
+}
+
+/// The numbers of a shape, for messages.
+inline std::string describe(const ConvolutionShape& s) {
+  std::string text;
+  for (const Index number :
+       {s.batch,
+        s.channels,
+        s.height,
+        s.width,
+        s.num_output,
+        s.kernel_h,
+        s.kernel_w,
+        s.stride_h,
+        s.stride_w,
+        s.pad_h,
+        s.pad_w,
+        s.dilation_h,
+        s.dilation_w,
+        s.group}) {
+    text += std::to_string(number) + ' ';
+  }
+  return text;
 }
 
 template <class T>

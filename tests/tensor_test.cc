@@ -90,6 +90,12 @@ TEST_CASE("dispatch calls with the type") {
       "a tensor holds f32, f64, u8 or i32, not dtype number 9",
       DTypeError);
   CHECK_THROWS_AS(Tensor({2}, static_cast<DType>(9)), DTypeError);
+  std::uint16_t half = 0;
+  for (const auto& make :
+       {+[](std::uint16_t*) { return Tensor({1}, DType::BF16); },
+        +[](std::uint16_t* memory) { return Tensor::borrow(memory, {1}, DType::BF16); }})
+    CHECK_THROWS_WITH_AS(make(&half), "what a net holds in bf16 is on its GPU; Net::blob gives it as f32", DTypeError);
+  CHECK(Tensor::borrow(&half, {1}, DType::BF16, Device::cuda(0)).bytes() == 2);
 }
 
 TEST_CASE("a tensor without memory") {

@@ -125,6 +125,7 @@ Arguments parse(int argc, char** argv) {
         processes,
         processes == 1 ? "" : "es"));
   if (a.communicator == "mpi") a.workers = processes;
+  if (a.synchronous && a.workers == 1) refuse("--synchronous is for several workers: --workers N");
 #ifndef LENET_WITH_MPI
   if (a.communicator == "mpi")
     refuse("this build has no MPI; scripts/setup.sh mpi installs it, and scripts/build.sh release lenet builds again");

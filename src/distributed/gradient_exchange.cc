@@ -19,8 +19,8 @@ GradientExchange::GradientExchange(Solver& solver, Communicator& group, const Sh
   scale_ = mine / counts[0];
   divisor_ = total / counts[0];
   cut_into_buckets(options.bucket_bytes);
-  solver_.set_gradient_hook(this);
   if (options.overlap && group.works_on_any_thread()) thread_ = std::thread(&GradientExchange::work, this);
+  solver_.set_gradient_hook(this);
 }
 
 GradientExchange::~GradientExchange() {

@@ -247,4 +247,8 @@ TEST_CASE("bf16: where it is not had") {
   on_cpu.device = Device::cpu();
   for (const NetOptions& wrong : {of_double, on_cpu})
     CHECK(message_of([&] { Net(mixed_net(4), wrong); }) == "net \"mixed\": bf16 is for nets of f32 on a GPU");
+  if (cuda_devices()[0].major >= 8) return;
+  CHECK(message_of([&] {
+          Net(mixed_net(4), options(true));
+        }) == "net \"mixed\": cuda:0 has no bf16, which GPUs of compute capability 8.0 and later have");
 }

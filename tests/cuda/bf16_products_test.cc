@@ -40,12 +40,6 @@ struct Subject {
   bool rounds_gradient = false;
 };
 
-std::string text_of(std::initializer_list<Index> numbers) {
-  std::string text;
-  for (const Index number : numbers) text += ' ' + std::to_string(number);
-  return text;
-}
-
 std::size_t count(Index number) {
   return static_cast<std::size_t>(number);
 }
@@ -54,21 +48,7 @@ Subject convolution(const ConvolutionShape& s, bool reversed) {
   const std::size_t weights = count(s.num_output * (s.channels / s.group) * s.kernel_h * s.kernel_w);
   const std::size_t x = count(s.batch * s.channels * s.height * s.width);
   const std::size_t y = count(s.batch * s.num_output * s.out_h() * s.out_w());
-  const std::string shape = text_of(
-      {s.batch,
-       s.channels,
-       s.height,
-       s.width,
-       s.num_output,
-       s.kernel_h,
-       s.kernel_w,
-       s.stride_h,
-       s.stride_w,
-       s.pad_h,
-       s.pad_w,
-       s.dilation_h,
-       s.dilation_w,
-       s.group});
+  const std::string shape = ' ' + describe(s);
   if (reversed)
     return {
         "deconvolution" + shape,
@@ -122,7 +102,7 @@ Subject convolution(const ConvolutionNdShape& s, bool reversed) {
 
 Subject inner_product(const InnerProductShape& s) {
   return {
-      "inner product" + text_of({s.batch, s.inputs, s.num_output, s.transposed}),
+      "inner product of " + std::to_string(s.batch) + " by " + std::to_string(s.num_output),
       [=](Backend& backend, DType dtype, Activation activation) { return backend.inner_product(dtype, s, activation); },
       count(s.batch * s.inputs),
       count(s.num_output * s.inputs),

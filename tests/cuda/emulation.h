@@ -37,7 +37,7 @@ extern "C" std::size_t emulated_bytes_in_use();
 namespace sparknet::emulation {
 
 struct Options {
-  int devices;
+  int devices, major;
   std::size_t memory_bytes;
   bool eager, guard;
 };

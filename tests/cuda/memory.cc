@@ -125,6 +125,7 @@ Options& options() {
     const char* const kind = std::getenv("SPARKNET_EMULATION");
     return Options{
         static_cast<int>(number("SPARKNET_EMULATED_GPUS", 1)),
+        static_cast<int>(number("SPARKNET_EMULATED_MAJOR", 9)),
         static_cast<std::size_t>(number("SPARKNET_EMULATED_MEMORY", 8192)) << 20,
         kind && std::strcmp(kind, "eager") == 0,
         number("SPARKNET_EMULATION_GUARD", 1) != 0};

@@ -197,7 +197,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
     if (device < 0 || device >= static_cast<int>(s.legacy.size())) return cudaErrorInvalidDevice;
     switch (attribute) {
       case cudaDevAttrMultiProcessorCount: *value = 4; break;
-      case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
+      case cudaDevAttrComputeCapabilityMajor: *value = options().major; break;
       case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
       case cudaDevAttrMaxThreadsPerBlock: *value = 1024; break;
       case cudaDevAttrWarpSize: *value = 32; break;
@@ -213,7 +213,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     if (device < 0 || device >= static_cast<int>(s.legacy.size())) return cudaErrorInvalidDevice;
     *properties = {};
     std::strcpy(properties->name, "emulated GPU");
-    properties->major = 9;
+    properties->major = options().major;
     properties->multiProcessorCount = 4;
     properties->totalGlobalMem = options().memory_bytes;
     properties->maxThreadsPerBlock = 1024;

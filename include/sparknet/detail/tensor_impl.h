@@ -16,10 +16,11 @@ namespace detail {
 
 inline constexpr std::size_t storage_alignment = 64;
 
-/// The bytes of a dense tensor. Throws ShapeError for a negative dimension or where 63 bits do not count them.
-inline std::size_t checked_bytes(const Shape& shape, DType dtype) {
+/// The bytes of a dense tensor. Throws ShapeError for a negative dimension or where 63 bits do not count them,
+/// DTypeError for a type that no tensor there has.
+inline std::size_t checked_bytes(const Shape& shape, DType dtype, Device device = Device::cpu()) {
   const auto size = static_cast<Dim>(size_of(dtype));
-  if (size == 0) dispatch(dtype, [](auto) {});  // which says that there is no such type
+  if (device == Device::cpu() || size == 0) dispatch(dtype, [](auto) {});  // which says so
   for (const Dim dim : shape)
     if (dim < 0) throw ShapeError("shape " + to_string(shape) + " has a negative dimension");
   Dim limit = std::numeric_limits<Dim>::max() / size;
@@ -151,7 +152,7 @@ inline Tensor Tensor::borrow(void* data, const Shape& shape, DType dtype, Device
 }
 
 inline Tensor Tensor::share(std::shared_ptr<void> owner, void* data, const Shape& shape, DType dtype, Device device) {
-  const std::size_t bytes = detail::checked_bytes(shape, dtype);
+  const std::size_t bytes = detail::checked_bytes(shape, dtype, device);
   if (data == nullptr && bytes > 0)
     throw Error(std::string("a null pointer cannot be borrowed as ") + to_string(dtype) + " " + to_string(shape));
   if (reinterpret_cast<std::uintptr_t>(data) % size_of(dtype) != 0)
@@ -321,7 +322,7 @@ inline Tensor Tensor::reshape(const Shape& shape) const {
     inferred = i;
     result[i] = 1;
   }
-  detail::checked_bytes(result, dtype_);
+  detail::checked_bytes(result, dtype_, device_);
   if (inferred != shape.size()) {
     const Dim others = result.count();
     if (others == 0) fail("-1 may be anything beside a dimension of 0");
