@@ -9,8 +9,9 @@
 // element or copies; then x, y and their gradients are BF16, while parameters, their gradients, running moments and
 // states are F32, and all sums are of F32 or better. Tensors are dense and row-major
 // (images are NCHW, convolution weights are [num_output, channels / group, kernel_h, kernel_w], inner-product weights
-// are [num_output, inputs]). `scratch` is 64-byte aligned memory of at least the plan's scratch_bytes(), whose contents
-// mean nothing before and after a call. Where `accumulate` is true a gradient is added to, otherwise overwritten.
+// are [num_output, inputs]). A GPU takes images that are NHWC too, where a shape says so; weights are as ever then.
+// `scratch` is 64-byte aligned memory of at least the plan's scratch_bytes(), whose contents mean nothing before and
+// after a call. Where `accumulate` is true a gradient is added to, otherwise overwritten.
 // The same inputs give the same bits, on any number of threads. (Those of two instruction sets differ.)
 
 #include <array>
@@ -40,6 +41,8 @@ struct ConvolutionShape {
   Index pad_h = 0, pad_w = 0;
   Index dilation_h = 1, dilation_w = 1;
   Index group = 1;
+  /// Of x and y, on a GPU.
+  bool nhwc = false;
 
   Index out_h() const { return (height + 2 * pad_h - (dilation_h * (kernel_h - 1) + 1)) / stride_h + 1; }
   Index out_w() const { return (width + 2 * pad_w - (dilation_w * (kernel_w - 1) + 1)) / stride_w + 1; }
@@ -167,6 +170,8 @@ struct PoolingShape {
   Index kernel_h, kernel_w;
   Index stride_h = 1, stride_w = 1;
   Index pad_h = 0, pad_w = 0;
+  /// Of x, y and the mask, on a GPU.
+  bool nhwc = false;
 };
 
 /// Max, average or stochastic pooling. The average counts padding as Caffe does: a window is clipped to the padded
@@ -180,7 +185,7 @@ class Pooling {
   virtual std::size_t mask_bytes() const = 0;
   /// `mask` may be null where no backward follows; it is for Stochastic, which takes the mean here.
   virtual void forward(const void* x, void* y, void* mask) = 0;
-  /// forward, but Stochastic draws for output i by word i of `words` and writes a mask.
+  /// forward, but Stochastic draws for output i, as it is counted in NCHW, by word i of `words` and writes a mask.
   virtual void forward_random(const void* x, void* y, void* mask, const RandomWords&) { forward(x, y, mask); }
   virtual void backward(const void* dy, const void* mask, void* dx) = 0;
   /// For each output the place of its element in the plane as a number of the DType, or of F32 where that is BF16,
@@ -195,6 +200,8 @@ struct LrnShape {
   Index local_size = 5;
   double alpha = 1, beta = 0.75, k = 1;
   LrnRegion region = LrnRegion::AcrossChannels;
+  /// Of x, y and the state, on a GPU.
+  bool nhwc = false;
 };
 
 /// y = x / (k + alpha / n * sum x^2)^beta over a window of local_size channels (n = local_size), or of
@@ -760,6 +767,10 @@ class Backend {
   virtual bool takes_bf16() const { return false; }
   /// y[count] = x from the first type to the second, F32 and BF16, rounded to the nearest and halves to the even.
   virtual void convert(DType, DType, Index, const void*, void*) { throw std::logic_error("bf16 is for GPUs"); }
+  /// y[outer][columns][rows] = x[outer][rows][columns], from the first type to the second as convert() does.
+  virtual void transpose(DType, DType, Index, Index, Index, const void*, void*) {
+    throw std::logic_error("nhwc is for GPUs");
+  }
   /// y += a * x
   virtual void axpy(DType, Index count, double a, const void* x, void* y) = 0;
   /// *total += factor * the sum of x, added up in double.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "src/layer_error.h"
 #include "src/net/plan.h"
@@ -17,6 +18,19 @@ void map(kernels::Backend& backend, const kernels::Map& map, Tensor& tensor) {
 }
 void fill(kernels::Backend& backend, double value, Tensor& tensor) {
   map(backend, {.kind = kernels::MapKind::Constant, .a = value}, tensor);
+}
+
+Tensor in_nchw(const Tensor& nhwc) {
+  const Shape& shape = nhwc.shape();
+  const Dim images = shape[0], channels = shape[1], pixels = shape.count(2);
+  const std::size_t size = size_of(nhwc.dtype());
+  Tensor nchw(shape, nhwc.dtype());
+  std::byte* to = nchw.raw();
+  for (Dim n = 0; n < images; ++n)
+    for (Dim c = 0; c < channels; ++c)
+      for (Dim p = 0; p < pixels; ++p, to += size)
+        std::memcpy(to, nhwc.raw() + static_cast<std::size_t>((n * pixels + p) * channels + c) * size, size);
+  return nchw;
 }
 
 }  // namespace
@@ -416,7 +430,8 @@ Tensor Net::Plan::read(std::string_view name, bool diff) const {
     throw fail("shares its memory with the layer before it" + remedy);
   if (now < pieces[piece].first) throw fail(diff ? "is there after backward()" : "is there after forward()");
   if (now > pieces[piece].intact_until) throw fail("has given its memory to another" + remedy);
-  return to_host(*backend, diff ? blob.diff : blob.data);
+  const Tensor stored = to_host(*backend, diff ? blob.diff : blob.data);
+  return blob.form.nhwc ? in_nchw(stored) : stored;
 }
 
 }  // namespace sparknet

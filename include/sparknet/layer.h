@@ -52,17 +52,17 @@ struct FusedAffine {
   std::function<void(std::span<const Tensor> params, std::span<double> scale, std::span<double> shift)> read;
 };
 
-/// Whether a layer's bottoms, tops and their gradients may be of BF16, in a net that is to have blobs of that type. Its
-/// parameters are F32 then.
-enum class InBf16 : std::uint8_t { Never, WhereInputsAre, Always };
+/// Whether a layer's bottoms, tops and their gradients may be of another type or order than those of the net, which
+/// brings them into it.
+enum class May : std::uint8_t { Never, WhereInputsAre, Always };
 
 /// What a layer tells the net while the net is planned, once. Shapes are known and were checked by `infer`.
 class LayerSetup {
  public:
   LayerSetup(
       std::span<const Shape> bottom, std::span<const Shape> top, DType dtype, Phase phase, kernels::Backend& backend,
-      bool frozen = false)
-      : bottom_(bottom), top_(top), dtype_(dtype), phase_(phase), frozen_(frozen), backend_(backend) {}
+      bool frozen = false, bool nhwc = false)
+      : bottom_(bottom), top_(top), dtype_(dtype), phase_(phase), frozen_(frozen), nhwc_(nhwc), backend_(backend) {}
 
   std::span<const Shape> bottom() const { return bottom_; }
   std::span<const Shape> top() const { return top_; }
@@ -70,6 +70,8 @@ class LayerSetup {
   /// its blobs.
   DType dtype() const { return dtype_; }
   DType param_dtype() const { return dtype_ == DType::BF16 ? DType::F32 : dtype_; }
+  /// Where the layer may have that: whether its blobs [N, C, H, W] lie in memory as [N, H, W, C].
+  bool nhwc() const { return nhwc_; }
   Phase phase() const { return phase_; }
   /// Whether the parameters stay the same from one forward pass to the next, so that it pays to prepare them.
   bool frozen() const { return frozen_; }
@@ -115,7 +117,7 @@ class LayerSetup {
   std::span<const Shape> bottom_, top_;
   DType dtype_;
   Phase phase_;
-  bool frozen_;
+  bool frozen_, nhwc_;
   kernels::Backend& backend_;
 };
 
@@ -183,8 +185,11 @@ class Layer {
   /// not done on the host, other layers may have run meanwhile.
   virtual void refuse(LayerIO& io, std::int64_t verdict);
 
-  /// Asked before everything else, with the numbers of its bottoms and tops.
-  virtual InBf16 in_bf16(std::size_t, std::size_t) const { return InBf16::Never; }
+  /// Whether its blobs may be of BF16, with parameters of F32. Asked before everything else, with the numbers of its
+  /// bottoms and tops.
+  virtual May may_be_bf16(std::size_t, std::size_t) const { return May::Never; }
+  /// Whether its blobs, which have four axes, may lie in memory as [N, H, W, C]. Asked after that, with the same.
+  virtual May may_be_nhwc(std::size_t, std::size_t) const { return May::Never; }
   /// The ReLU that this layer is, if it is one. Asked before setup.
   virtual std::optional<FusedReLU> as_relu() const { return {}; }
   /// Takes over the ReLU that follows it; true where the layer can. Called before setup, at most once.

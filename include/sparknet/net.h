@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,10 @@ struct NetOptions {
   /// on blobs and gradients of BF16, which has 8 bits of fraction and takes half of the memory. Products are summed in
   /// F32, and parameters, their gradients, losses and all inputs and outputs of other layers are F32.
   bool bf16 = false;
+  /// On a GPU: convolutions of images and what lies between them hold blobs and gradients [N, C, H, W] in memory as
+  /// [N, H, W, C], the order that a GPU's matrix units read; the net turns them round where they meet others, and
+  /// parameters and what Net::blob gives are as ever. Unset: with bf16.
+  std::optional<bool> nhwc = {};
   /// On the CPU: lets convolutions of F32 be done by minimal filtering (Winograd 1980) where that is faster. It rounds
   /// up to three times as much as plain sums do, and lets NaN and infinity into the outputs beside those that they
   /// reach.

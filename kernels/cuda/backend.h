@@ -84,6 +84,7 @@ class CudaBackend final : public Backend {
   void col2im(DType of_columns, DType of_x, const WindowShape&, const void* columns, void* x);
   bool takes_bf16() const override { return context_.takes_bf16(); }
   void convert(DType from, DType to, Index count, const void* x, void* y) override;
+  void transpose(DType from, DType to, Index outer, Index rows, Index columns, const void* x, void* y) override;
   void axpy(DType, Index count, double a, const void* x, void* y) override;
   void add_sum(DType, Index count, double factor, const void* x, double* total) override;
   void add_squares(DType, Index count, const void* x, double* total) override;

@@ -4,13 +4,13 @@
 #include <climits>
 #include <optional>
 
+#include "kernels/cuda/pass_weights.h"
+
 namespace sparknet::kernels::cuda {
 namespace {
 
 /// An algorithm that wants more is not taken.
 constexpr std::size_t kWorkspaceBytes = std::size_t{256} << 20;
-
-constexpr cudnnTensorFormat_t kLayout = CUDNN_TENSOR_NCHW;
 
 template <class D, cudnnStatus_t (*kCreate)(D*), cudnnStatus_t (*kDestroy)(D)>
 class Descriptor {
@@ -57,14 +57,66 @@ ConvolutionNdShape general(const ConvolutionShape& s) {
   return {window, s.num_output, s.group};
 }
 
+ChannelShape channels_of(Index batch, Index channels, Index pixels, bool nhwc) {
+  return nhwc ? ChannelShape{batch * pixels, channels, 1} : ChannelShape{batch, channels, pixels};
+}
+
+/// Those of NHWC by those of NCHW, in whose format the scratch holds x and y.
+class TurnedPasses final : public ConvolutionPasses {
+ public:
+  TurnedPasses(CudaBackend& backend, Context& context, DType dtype, const ConvolutionShape& shape);
+
+  std::size_t scratch_bytes() const override { return x_.bytes + y_.bytes + passes_->scratch_bytes(); }
+
+  void forward(const void* x, const void* weights, void* y, void* scratch) override {
+    to_planes(x_, x, of_x(scratch));
+    passes_->forward(of_x(scratch), weights, of_y(scratch), rest(scratch));
+    to_pixels(y_, of_y(scratch), y);
+  }
+  void input_gradient(const void* weights, const void* dy, void* dx, void* scratch) override {
+    to_planes(y_, dy, of_y(scratch));
+    passes_->input_gradient(weights, of_y(scratch), of_x(scratch), rest(scratch));
+    to_pixels(x_, of_x(scratch), dx);
+  }
+  void weight_gradient(const void* x, const void* dy, void* dweights, bool accumulate, void* scratch) override {
+    to_planes(x_, x, of_x(scratch));
+    to_planes(y_, dy, of_y(scratch));
+    passes_->weight_gradient(of_x(scratch), of_y(scratch), dweights, accumulate, rest(scratch));
+  }
+
+ private:
+  struct Images {
+    Index batch, channels, pixels;
+    std::size_t bytes;
+  };
+
+  static void* of_x(void* scratch) { return scratch; }
+  void* of_y(void* scratch) const { return static_cast<char*>(scratch) + x_.bytes; }
+  void* rest(void* scratch) const { return static_cast<char*>(scratch) + x_.bytes + y_.bytes; }
+
+  void to_planes(const Images& images, const void* from, void* to) const {
+    backend_.transpose(dtype_, dtype_, images.batch, images.pixels, images.channels, from, to);
+  }
+  void to_pixels(const Images& images, const void* from, void* to) const {
+    backend_.transpose(dtype_, dtype_, images.batch, images.channels, images.pixels, from, to);
+  }
+
+  CudaBackend& backend_;
+  DType dtype_;
+  Images x_, y_;
+  std::unique_ptr<ConvolutionPasses> passes_;
+};
+
 class CudnnPasses final : public ConvolutionPasses {
  public:
   CudnnPasses(CudaBackend& backend, Context& context, DType dtype, const ConvolutionShape& shape)
       : context_(context),
         wide_(dtype == DType::F64),
         narrow_(dtype == DType::BF16),
-        count_(weight_count(general(shape))),
-        gradient_bytes_(narrow_ ? bf16_bytes(count_) : 0),
+        format_(shape.nhwc ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW),
+        in_memory_(
+            backend, dtype, shape.num_output, shape.channels / shape.group, shape.kernel_h * shape.kernel_w,
+            shape.nhwc),
         what_(describe(general(shape))),
         x_(context),
         y_(context),
@@ -73,16 +125,17 @@ class CudnnPasses final : public ConvolutionPasses {
         input_gradient_(context),
         weight_gradient_(context) {
     if (set(shape)) choose_all();
-    if (!forward_.algorithm || !input_gradient_.algorithm || !weight_gradient_.algorithm)
+    if (forward_.algorithm && input_gradient_.algorithm && weight_gradient_.algorithm) return;
+    if (shape.nhwc)
+      others_ = std::make_unique<TurnedPasses>(backend, context, dtype, shape);
+    else
       others_ = make_column_passes(backend, context, dtype, general(shape));
   }
 
   std::size_t scratch_bytes() const override {
-    return std::max(
-        {forward_.workspace_bytes,
-         input_gradient_.workspace_bytes,
-         gradient_bytes_ + weight_gradient_.workspace_bytes,
-         others_ ? others_->scratch_bytes() : 0});
+    const std::size_t workspace =
+        std::max({forward_.workspace_bytes, input_gradient_.workspace_bytes, weight_gradient_.workspace_bytes});
+    return std::max(in_memory_.bytes() + workspace, others_ ? others_->scratch_bytes() : 0);
   }
 
   void forward(const void* x, const void* weights, void* y, void* scratch) override {
@@ -90,6 +143,7 @@ class CudnnPasses final : public ConvolutionPasses {
       others_->forward(x, weights, y, scratch);
       return;
     }
+    const void* const taken = in_memory_.take(weights, scratch);
     if (!context_.begins()) return;
     check(cudnnConvolutionForward(
         context_.cudnn(),
@@ -97,10 +151,10 @@ class CudnnPasses final : public ConvolutionPasses {
         x_.get(),
         x,
         weights_.get(),
-        weights,
+        taken,
         forward_.descriptor.get(),
         *forward_.algorithm,
-        scratch,
+        in_memory_.behind(scratch),
         forward_.workspace_bytes,
         factor(false),
         y_.get(),
@@ -113,17 +167,18 @@ class CudnnPasses final : public ConvolutionPasses {
       others_->input_gradient(weights, dy, dx, scratch);
       return;
     }
+    const void* const taken = in_memory_.take(weights, scratch);
     if (!context_.begins()) return;
     check(cudnnConvolutionBackwardData(
         context_.cudnn(),
         factor(true),
         weights_.get(),
-        weights,
+        taken,
         y_.get(),
         dy,
         input_gradient_.descriptor.get(),
         *input_gradient_.algorithm,
-        scratch,
+        in_memory_.behind(scratch),
         input_gradient_.workspace_bytes,
         factor(false),
         x_.get(),
@@ -136,6 +191,7 @@ class CudnnPasses final : public ConvolutionPasses {
       others_->weight_gradient(x, dy, dweights, accumulate, scratch);
       return;
     }
+    const bool elsewhere = in_memory_.bytes() > 0;
     if (context_.begins()) {
       check(cudnnConvolutionBackwardFilter(
           context_.cudnn(),
@@ -146,14 +202,14 @@ class CudnnPasses final : public ConvolutionPasses {
           dy,
           weight_gradient_.descriptor.get(),
           *weight_gradient_.algorithm,
-          static_cast<char*>(scratch) + gradient_bytes_,
+          in_memory_.behind(scratch),
           weight_gradient_.workspace_bytes,
-          factor(accumulate && !narrow_),
+          factor(accumulate && !elsewhere),
           weights_.get(),
-          narrow_ ? scratch : dweights));
+          elsewhere ? scratch : dweights));
       context_.done();
     }
-    if (narrow_) widen(context_, count_, scratch, dweights, accumulate);
+    if (elsewhere) in_memory_.give(context_, scratch, dweights, accumulate);
   }
 
  private:
@@ -191,14 +247,14 @@ class CudnnPasses final : public ConvolutionPasses {
     const cudnnDataType_t type = narrow_ ? CUDNN_DATA_BFLOAT16 : sums;
     const auto set_images = [&](const TensorDescriptor& images, Index channels, Index height, Index width) {
       return does(
-          cudnnSetTensor4dDescriptor(images.get(), kLayout, type, i(s.batch), i(channels), i(height), i(width)));
+          cudnnSetTensor4dDescriptor(images.get(), format_, type, i(s.batch), i(channels), i(height), i(width)));
     };
     if (!set_images(x_, s.channels, s.height, s.width)) return false;
     if (!set_images(y_, s.num_output, s.out_h(), s.out_w())) return false;
     if (!does(cudnnSetFilter4dDescriptor(
             weights_.get(),
             type,
-            kLayout,
+            format_,
             i(s.num_output),
             i(s.channels / s.group),
             i(s.kernel_h),
@@ -324,10 +380,9 @@ class CudnnPasses final : public ConvolutionPasses {
   Context& context_;
   /// F64, and BF16, where cuDNN knows x, y and weights of one type only.
   bool wide_, narrow_;
-  /// Of the weights.
-  Index count_;
-  /// Of the scratch, for the gradient of the weights before it is F32.
-  std::size_t gradient_bytes_;
+  /// Of x, y and, for a pass, the weights.
+  cudnnTensorFormat_t format_;
+  PassWeights in_memory_;
   std::string what_;
   TensorDescriptor x_, y_;
   FilterDescriptor weights_;
@@ -338,15 +393,27 @@ class CudnnPasses final : public ConvolutionPasses {
   std::unique_ptr<ConvolutionPasses> others_;
 };
 
+TurnedPasses::TurnedPasses(CudaBackend& backend, Context& context, DType dtype, const ConvolutionShape& shape)
+    : backend_(backend), dtype_(dtype) {
+  const auto images = [&](Index channels, Index pixels) {
+    const auto bytes = static_cast<std::size_t>(shape.batch * channels * pixels) * size_of(dtype);
+    return Images{shape.batch, channels, pixels, (bytes + 63) / 64 * 64};
+  };
+  x_ = images(shape.channels, shape.height * shape.width);
+  y_ = images(shape.num_output, shape.out_h() * shape.out_w());
+  ConvolutionShape nchw = shape;
+  nchw.nhwc = false;
+  passes_ = std::make_unique<CudnnPasses>(backend, context, dtype, nchw);
+}
+
 }  // namespace
 
 std::unique_ptr<Linear> CudaBackend::convolution(DType dtype, const ConvolutionShape& shape, Activation activation) {
   return std::make_unique<ConvolutionPlan>(
       context_,
       dtype,
-      RoundedWeights(*this, dtype, weight_count(general(shape))),
       std::make_unique<CudnnPasses>(*this, context_, dtype, shape),
-      ChannelShape{shape.batch, shape.num_output, shape.out_h() * shape.out_w()},
+      channels_of(shape.batch, shape.num_output, shape.out_h() * shape.out_w(), shape.nhwc),
       activation,
       false);
 }
@@ -355,9 +422,8 @@ std::unique_ptr<Linear> CudaBackend::deconvolution(DType dtype, const Convolutio
   return std::make_unique<ConvolutionPlan>(
       context_,
       dtype,
-      RoundedWeights(*this, dtype, weight_count(general(shape))),
       std::make_unique<CudnnPasses>(*this, context_, dtype, shape),
-      ChannelShape{shape.batch, shape.channels, shape.height * shape.width},
+      channels_of(shape.batch, shape.channels, shape.height * shape.width, shape.nhwc),
       activation,
       true);
 }

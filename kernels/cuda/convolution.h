@@ -6,12 +6,10 @@
 
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/backend.h"
-#include "kernels/cuda/rounded_weights.h"
 
 namespace sparknet::kernels::cuda {
 
-/// The three passes of a convolution, without bias and activation. In BF16 the weights are BF16 too, as they are
-/// rounded before, but their gradient is F32.
+/// The three passes of a convolution, without bias and activation. The weights and their gradient are as in memory.
 class ConvolutionPasses {
  public:
   virtual ~ConvolutionPasses() = default;
@@ -21,14 +19,9 @@ class ConvolutionPasses {
   virtual void weight_gradient(const void* x, const void* dy, void* dweights, bool accumulate, void* scratch) = 0;
 };
 
-/// By im2col and cuBLAS, one image after the other.
+/// By im2col and cuBLAS, one image after the other, which are NCHW.
 std::unique_ptr<ConvolutionPasses> make_column_passes(
     CudaBackend& backend, Context& context, DType dtype, const ConvolutionNdShape& shape);
-
-/// y = x, or y += x: what cuDNN gives in BF16, which the gradient of weights is not.
-void widen(Context& context, Index count, const void* x, void* y, bool accumulate);
-
-Index weight_count(const ConvolutionNdShape& shape);
 
 /// "convolution of 64x3x227x227 by 96x3x11x11"
 std::string describe(const ConvolutionNdShape& shape);
@@ -38,18 +31,17 @@ class ConvolutionPlan final : public Linear {
  public:
   /// `y` is the shape of what this plan makes.
   ConvolutionPlan(
-      Context& context, DType dtype, const RoundedWeights& weights, std::unique_ptr<ConvolutionPasses> passes,
-      const ChannelShape& y, Activation activation, bool reversed)
-      : weights_(weights), passes_(std::move(passes)), epilogue_(context, dtype, y, activation), reversed_(reversed) {}
+      Context& context, DType dtype, std::unique_ptr<ConvolutionPasses> passes, const ChannelShape& y,
+      Activation activation, bool reversed)
+      : passes_(std::move(passes)), epilogue_(context, dtype, y, activation), reversed_(reversed) {}
 
-  std::size_t scratch_bytes() const override { return weights_.bytes() + passes_->scratch_bytes(); }
+  std::size_t scratch_bytes() const override { return passes_->scratch_bytes(); }
 
   void forward(const void* x, const void* weights, const void* bias, void* y, void* scratch) override {
-    const void* const rounded = weights_.round(weights, scratch);
     if (reversed_) {
-      passes_->input_gradient(rounded, x, y, weights_.behind(scratch));
+      passes_->input_gradient(weights, x, y, scratch);
     } else {
-      passes_->forward(x, rounded, y, weights_.behind(scratch));
+      passes_->forward(x, weights, y, scratch);
     }
     epilogue_.forward(bias, y);
   }
@@ -58,19 +50,16 @@ class ConvolutionPlan final : public Linear {
     epilogue_.backward(args.y, args.dy, args.dbias, args.accumulate);
     const void* const x = reversed_ ? args.dy : args.x;
     const void* const dy = reversed_ ? args.x : args.dy;
-    void* const rest = weights_.behind(scratch);
-    if (args.dweights) passes_->weight_gradient(x, dy, args.dweights, args.accumulate, rest);
+    if (args.dweights) passes_->weight_gradient(x, dy, args.dweights, args.accumulate, scratch);
     if (!args.dx) return;
-    const void* const rounded = weights_.round(args.weights, scratch);
     if (reversed_) {
-      passes_->forward(args.dy, rounded, args.dx, rest);
+      passes_->forward(args.dy, args.weights, args.dx, scratch);
     } else {
-      passes_->input_gradient(rounded, args.dy, args.dx, rest);
+      passes_->input_gradient(args.weights, args.dy, args.dx, scratch);
     }
   }
 
  private:
-  RoundedWeights weights_;
   std::unique_ptr<ConvolutionPasses> passes_;
   Epilogue epilogue_;
   bool reversed_;

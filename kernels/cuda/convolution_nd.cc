@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/convolution.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/pass_weights.h"
 
 namespace sparknet::kernels::cuda {
 namespace {
@@ -12,7 +13,7 @@ class ColumnPasses final : public ConvolutionPasses {
       : backend_(backend),
         context_(context),
         dtype_(dtype),
-        sums_(dtype == DType::BF16 ? DType::F32 : dtype),
+        weights_(backend, dtype, shape.num_output * (shape.window.channels / shape.group) * shape.window.taps()),
         window_(shape.window),
         batch_(shape.window.batch),
         group_(shape.group),
@@ -26,22 +27,25 @@ class ColumnPasses final : public ConvolutionPasses {
       if (window_.kernel[a] != 1 || window_.stride[a] != 1 || window_.pad[a] != 0) writes_columns_ = true;
     }
     const double columns = static_cast<double>(group_ * depth_) * static_cast<double>(positions_);
-    if (columns > 1e15 / static_cast<double>(size_of(sums_))) throw std::bad_alloc();  // counted in 64 bits below
+    if (columns > 1e15 / static_cast<double>(size_of(weights_.dtype())))
+      throw std::bad_alloc();  // counted in 64 bits below
     check_product(context, {outputs_, positions_, depth_}, {group_}, what_.c_str());
     context.cublas();
   }
 
   std::size_t scratch_bytes() const override {
-    return writes_columns_ ? static_cast<std::size_t>(group_ * depth_ * positions_) * size_of(sums_) : 0;
+    const auto columns = static_cast<std::size_t>(group_ * depth_ * positions_);
+    return weights_.bytes() + (writes_columns_ ? columns * size_of(weights_.dtype()) : 0);
   }
 
   void forward(const void* x, const void* weights, void* y, void* scratch) override {
+    const void* const taken = weights_.take(weights, scratch);
     for (Index image = 0; image < batch_; ++image) {
-      const void* const columns = columns_of(x, image, scratch);
+      const void* const columns = columns_of(x, image, weights_.behind(scratch));
       multiply(
           {outputs_, positions_, depth_},
           {group_, outputs_ * depth_, depth_ * positions_, outputs_ * positions_},
-          weights,
+          taken,
           columns,
           at(y, image * y_size()),
           dtype_,
@@ -50,37 +54,38 @@ class ColumnPasses final : public ConvolutionPasses {
   }
 
   void input_gradient(const void* weights, const void* dy, void* dx, void* scratch) override {
+    const void* const taken = weights_.take(weights, scratch);
     for (Index image = 0; image < batch_; ++image) {
       void* const to = at(dx, image * x_size());
-      void* const columns = writes_columns_ ? scratch : to;
+      void* const columns = writes_columns_ ? weights_.behind(scratch) : to;
       multiply(
           {depth_, positions_, outputs_, true, false},
           {group_, outputs_ * depth_, outputs_ * positions_, depth_ * positions_},
-          weights,
+          taken,
           at(dy, image * y_size()),
           columns,
-          writes_columns_ ? sums_ : dtype_,
+          writes_columns_ ? weights_.dtype() : dtype_,
           false);
-      if (writes_columns_) backend_.col2im(sums_, dtype_, window_, columns, to);
+      if (writes_columns_) backend_.col2im(weights_.dtype(), dtype_, window_, columns, to);
     }
   }
 
   void weight_gradient(const void* x, const void* dy, void* dweights, bool accumulate, void* scratch) override {
     if (batch_ == 0 && !accumulate) {
       if (!context_.begins()) return;
-      const auto bytes = static_cast<std::size_t>(group_ * outputs_ * depth_) * size_of(sums_);
+      const auto bytes = static_cast<std::size_t>(group_ * outputs_ * depth_) * size_of(weights_.dtype());
       context_.check(cudaMemsetAsync(dweights, 0, bytes, context_.stream()), what_.c_str());
       context_.done();
     }
     for (Index image = 0; image < batch_; ++image) {
-      const void* const columns = columns_of(x, image, scratch);
+      const void* const columns = columns_of(x, image, weights_.behind(scratch));
       multiply(
           {outputs_, depth_, positions_, false, true},
           {group_, outputs_ * positions_, depth_ * positions_, outputs_ * depth_},
           at(dy, image * y_size()),
           columns,
           dweights,
-          sums_,
+          weights_.dtype(),
           accumulate || image > 0);
     }
   }
@@ -111,8 +116,9 @@ class ColumnPasses final : public ConvolutionPasses {
 
   CudaBackend& backend_;
   Context& context_;
-  /// Of images, and of what is added up.
-  DType dtype_, sums_;
+  /// Of images. What is added up has that of the weights in memory.
+  DType dtype_;
+  PassWeights weights_;
   /// Of one image.
   WindowShape window_;
   Index batch_, group_;
@@ -138,10 +144,6 @@ std::unique_ptr<ConvolutionPasses> make_column_passes(
   return std::make_unique<ColumnPasses>(backend, context, dtype, shape);
 }
 
-Index weight_count(const ConvolutionNdShape& shape) {
-  return shape.num_output * (shape.window.channels / shape.group) * shape.window.taps();
-}
-
 std::string describe(const ConvolutionNdShape& shape) {
   const WindowShape& window = shape.window;
   return "convolution of " + sizes(window.batch, window.channels, window.size, window.axes) + " by " +
@@ -155,7 +157,6 @@ std::unique_ptr<Linear> CudaBackend::convolution_nd(
   return std::make_unique<ConvolutionPlan>(
       context_,
       dtype,
-      RoundedWeights(*this, dtype, weight_count(shape)),
       make_column_passes(*this, context_, dtype, shape),
       ChannelShape{window.batch, shape.num_output, window.positions()},
       activation,
@@ -169,7 +170,6 @@ std::unique_ptr<Linear> CudaBackend::deconvolution_nd(
   return std::make_unique<ConvolutionPlan>(
       context_,
       dtype,
-      RoundedWeights(*this, dtype, weight_count(shape)),
       make_column_passes(*this, context_, dtype, shape),
       ChannelShape{window.batch, window.channels, window.pixels()},
       activation,

@@ -5,7 +5,7 @@
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/lt_product.h"
-#include "kernels/cuda/rounded_weights.h"
+#include "kernels/cuda/pass_weights.h"
 
 namespace sparknet::kernels::cuda {
 namespace {
@@ -33,7 +33,7 @@ class InnerProduct final : public Linear {
 
   void forward(const void* x, const void* weights, const void* bias, void* y, void* scratch) override {
     if (fused_ && fused_->run(x, weights, bias, y)) return;
-    multiply(forward_product(), x, weights_.round(weights, scratch), y);
+    multiply(forward_product(), x, weights_.take(weights, scratch), y);
     epilogue_.forward(bias, y);
   }
 
@@ -43,7 +43,7 @@ class InnerProduct final : public Linear {
       multiply(
           {shape_.batch, shape_.inputs, shape_.num_output, false, shape_.transposed},
           args.dy,
-          weights_.round(args.weights, scratch),
+          weights_.take(args.weights, scratch),
           args.dx);
     if (!args.dweights) return;
     if (shape_.transposed) {
@@ -69,7 +69,7 @@ class InnerProduct final : public Linear {
   Context& context_;
   DType dtype_;
   InnerProductShape shape_;
-  RoundedWeights weights_;
+  PassWeights weights_;
   Epilogue epilogue_;
   std::string what_;
   std::optional<LtProduct> fused_;

@@ -11,6 +11,8 @@ constexpr Index kChunk = 16;
 template <class T>
 struct Windows {
   Index channels, height, width, pixels, size;
+  /// Between the channels of a pixel, and the pixels of a channel.
+  Index channel_step, pixel_step;
   T alpha, beta, k;
 
   Windows(const LrnShape& shape, Index window)
@@ -19,6 +21,8 @@ struct Windows {
         width(shape.width),
         pixels(shape.height * shape.width),
         size(shape.local_size),
+        channel_step(shape.nhwc ? 1 : pixels),
+        pixel_step(shape.nhwc ? channels : 1),
         alpha(static_cast<T>(shape.alpha / static_cast<double>(window))),
         beta(static_cast<T>(shape.beta)),
         k(static_cast<T>(shape.k)) {}
@@ -34,14 +38,14 @@ struct Windows {
     return x * std::pow(state, -beta);
   }
 
-  /// The sum of load(element) over the window of a channel that begins `before` channels earlier; `image` is the first
-  /// element of the pixel's image that belongs to it.
+  /// The sum of load(element) over the window of a channel that begins `before` channels earlier; `first_of_pixel` is
+  /// the pixel's element of the first channel.
   template <class Load>
-  __device__ T across(Index image, Index c, Index before, const Load& load) const {
+  __device__ T across(Index first_of_pixel, Index c, Index before, const Load& load) const {
     const Index first = c - before < 0 ? 0 : c - before, end = c - before + size;
     const Index last = end < channels ? end : channels;
     T sum = 0;
-    for (Index other = first; other < last; ++other) sum += load(image + other * pixels);
+    for (Index other = first; other < last; ++other) sum += load(first_of_pixel + other * channel_step);
     return sum;
   }
 
@@ -51,14 +55,31 @@ struct Windows {
     const Index row = pixel / width - before, column = pixel % width - before;
     T sum = 0;
     for (Index r = row < 0 ? 0 : row; r < row + size && r < height; ++r)
-      for (Index q = column < 0 ? 0 : column; q < column + size && q < width; ++q) sum += load(plane + r * width + q);
+      for (Index q = column < 0 ? 0 : column; q < column + size && q < width; ++q)
+        sum += load(plane + (r * width + q) * pixel_step);
     return sum;
   }
 };
 
-/// Calls f(first element of the pixel in its image, channel) for all elements.
+/// Calls f(element, pixel, the first element of its plane) for all elements.
+template <class T, class F>
+void for_planes(Context& context, const char* what, Index planes, const Windows<T>& w, const F& f) {
+  for_each(context, what, planes * w.pixels, [=] __device__(Index at) {
+    const Index pixel = at / w.pixel_step % w.pixels;
+    f(at, pixel, at - pixel * w.pixel_step);
+  });
+}
+
+/// Calls f(the pixel's element of the first channel, channel) for all elements.
 template <class T, class F>
 void for_pixels(Context& context, const char* what, Index batch, const Windows<T>& w, const F& f) {
+  if (w.channel_step == 1) {
+    for_each(context, what, batch * w.pixels * w.channels, [=] __device__(Index i) {
+      const Index c = i % w.channels;
+      f(i - c, c);
+    });
+    return;
+  }
   const Index chunks = (w.channels + kChunk - 1) / kChunk;
   for_each(context, what, batch * chunks * w.pixels, [=] __device__(Index i) {
     const Index pixel = i % w.pixels, chunk = i / w.pixels % chunks, image = i / w.pixels / chunks;
@@ -70,9 +91,9 @@ void for_pixels(Context& context, const char* what, Index batch, const Windows<T
 template <class T, class A = Arithmetic<T>>
 void across_forward(Context& context, Index batch, const Windows<A>& w, const T* x, T* y, A* state) {
   const Index before = (w.size - 1) / 2;
-  for_pixels(context, "LRN", batch, w, [=] __device__(Index image, Index c) {
-    const A sum = w.k + w.alpha * w.across(image, c, before, [&](Index i) { return x[i] * x[i]; });
-    const Index at = image + c * w.pixels;
+  for_pixels(context, "LRN", batch, w, [=] __device__(Index pixel, Index c) {
+    const A sum = w.k + w.alpha * w.across(pixel, c, before, [&](Index i) { return x[i] * x[i]; });
+    const Index at = pixel + c * w.channel_step;
     state[at] = sum;
     y[at] = static_cast<T>(w.scaled(x[at], sum));
   });
@@ -84,9 +105,9 @@ void across_backward(
   // The windows that hold a channel reach as far behind it as its own reaches before it.
   const Index before = w.size - 1 - (w.size - 1) / 2;
   const A factor = A(-2) * w.alpha * w.beta;
-  for_pixels(context, "gradient of an LRN", batch, w, [=] __device__(Index image, Index c) {
-    const A spread = w.across(image, c, before, [&](Index i) { return dy[i] * y[i] / state[i]; });
-    const Index at = image + c * w.pixels;
+  for_pixels(context, "gradient of an LRN", batch, w, [=] __device__(Index pixel, Index c) {
+    const A spread = w.across(pixel, c, before, [&](Index i) { return dy[i] * y[i] / state[i]; });
+    const Index at = pixel + c * w.channel_step;
     dx[at] = static_cast<T>(w.scaled(dy[at], state[at]) + factor * x[at] * spread);
   });
 }
@@ -94,9 +115,8 @@ void across_backward(
 template <class T, class A = Arithmetic<T>>
 void within_forward(Context& context, Index planes, const Windows<A>& w, const T* x, T* y, A* state) {
   const Index before = (w.size - 1) / 2;
-  for_each(context, "LRN", planes * w.pixels, [=] __device__(Index at) {
-    const Index pixel = at % w.pixels;
-    const A sum = w.k + w.alpha * w.within(at - pixel, pixel, before, [&](Index i) { return x[i] * x[i]; });
+  for_planes(context, "LRN", planes, w, [=] __device__(Index at, Index pixel, Index plane) {
+    const A sum = w.k + w.alpha * w.within(plane, pixel, before, [&](Index i) { return x[i] * x[i]; });
     state[at] = sum;
     y[at] = static_cast<T>(w.scaled(x[at], sum));
   });
@@ -107,9 +127,8 @@ void within_backward(
     Context& context, Index planes, const Windows<A>& w, const T* x, const T* y, const A* state, const T* dy, T* dx) {
   const Index before = w.size - 1 - (w.size - 1) / 2;
   const A factor = A(-2) * w.alpha * w.beta;
-  for_each(context, "gradient of an LRN", planes * w.pixels, [=] __device__(Index at) {
-    const Index pixel = at % w.pixels;
-    const A spread = w.within(at - pixel, pixel, before, [&](Index i) { return dy[i] * y[i] / state[i]; });
+  for_planes(context, "gradient of an LRN", planes, w, [=] __device__(Index at, Index pixel, Index plane) {
+    const A spread = w.within(plane, pixel, before, [&](Index i) { return dy[i] * y[i] / state[i]; });
     dx[at] = static_cast<T>(w.scaled(dy[at], state[at]) + factor * x[at] * spread);
   });
 }

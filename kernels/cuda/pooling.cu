@@ -15,11 +15,18 @@ struct Window {
   __device__ bool is_empty() const { return h0 >= h1 || w0 >= w1; }
 };
 
+/// Where output or pixel number i of all lies: its plane, its number there, and where the plane begins.
+struct Place {
+  Index plane, number, first_pixel, first_output;
+};
+
 /// Indices of a plane fit 32 bits; those of all planes need not.
 struct Geometry {
   PoolingShape s;
   Index pixels, outputs, planes;
-  Divider by_pixels, by_width, by_outputs, by_out_w;
+  /// Between the elements of a plane.
+  Index step;
+  Divider by_pixels, by_width, by_outputs, by_out_w, by_channels;
   bool small;
 
   explicit Geometry(const PoolingShape& shape)
@@ -27,18 +34,29 @@ struct Geometry {
         pixels(shape.height * shape.width),
         outputs(shape.out_h * shape.out_w),
         planes(shape.batch * shape.channels),
+        step(shape.nhwc ? shape.channels : 1),
         by_pixels(pixels),
         by_width(shape.width),
         by_outputs(outputs),
         by_out_w(shape.out_w),
+        by_channels(shape.channels),
         small(Divider::can_divide(planes * pixels) && Divider::can_divide(planes * outputs)) {}
 
-  __device__ Index plane_of_output(Index i) const {
-    return small ? static_cast<Index>(by_outputs.quotient(static_cast<std::uint32_t>(i))) : i / outputs;
+  __device__ Index quotient(Index i, const Divider& by, Index divisor) const {
+    return small ? static_cast<Index>(by.quotient(static_cast<std::uint32_t>(i))) : i / divisor;
   }
-  __device__ Index plane_of_pixel(Index i) const {
-    return small ? static_cast<Index>(by_pixels.quotient(static_cast<std::uint32_t>(i))) : i / pixels;
+  /// Of number i, where a plane has so many.
+  __device__ Place place(Index i, const Divider& by_size, Index size) const {
+    if (!s.nhwc) {
+      const Index plane = quotient(i, by_size, size);
+      return {plane, i - plane * size, plane * pixels, plane * outputs};
+    }
+    const Index row = quotient(i, by_channels, s.channels), channel = i - row * s.channels;
+    const Index image = quotient(row, by_size, size), first = image * s.channels;
+    return {first + channel, row - image * size, first * pixels + channel, first * outputs + channel};
   }
+  __device__ Place of_output(Index i) const { return place(i, by_outputs, outputs); }
+  __device__ Place of_pixel(Index i) const { return place(i, by_pixels, pixels); }
   /// Of output number `output` of a plane.
   __device__ Window window(Index output) const {
     const Index oh = by_out_w.quotient(static_cast<std::uint32_t>(output)), ow = output - oh * s.out_w;
@@ -80,14 +98,14 @@ constexpr Tap kNone = std::numeric_limits<Tap>::max();
 template <class T, class Tap, class A = Arithmetic<T>>
 void max_forward(Context& context, const Geometry& g, const T* x, T* y, Tap* taps) {
   for_each(context, "max pooling", g.planes * g.outputs, [=] __device__(Index i) {
-    const Index plane = g.plane_of_output(i);
-    const Window w = g.window(i - plane * g.outputs);
-    const T* const from = x + plane * g.pixels;
+    const Place place = g.of_output(i);
+    const Window w = g.window(place.number);
+    const T* const from = x + place.first_pixel;
     Index winner = w.is_empty() ? -1 : w.h0 * g.s.width + w.w0;
-    A best = w.is_empty() ? A(0) : from[winner];
+    A best = w.is_empty() ? A(0) : from[winner * g.step];
     for (Index h = w.h0; h < w.h1; ++h)
       for (Index column = w.w0; column < w.w1; ++column) {
-        const A value = from[h * g.s.width + column];
+        const A value = from[(h * g.s.width + column) * g.step];
         // NaN beats everything and nothing beats NaN.
         if (!(value > best || value != value)) continue;
         winner = h * g.s.width + column;
@@ -103,9 +121,10 @@ void max_forward(Context& context, const Geometry& g, const T* x, T* y, Tap* tap
 template <class T, class Tap, class A = Arithmetic<T>>
 void winners_backward(Context& context, const Geometry& g, const T* dy, const Tap* taps, T* dx) {
   for_each(context, "gradient of a pooling", g.planes * g.pixels, [=] __device__(Index i) {
-    const Index plane = g.plane_of_pixel(i), first = plane * g.outputs;
-    const A sum = g.over_windows<A>(i - plane * g.pixels, [&](Index output, Index tap) {
-      return taps[first + output] == static_cast<Tap>(tap) ? dy[first + output] : A(0);
+    const Place place = g.of_pixel(i);
+    const A sum = g.over_windows<A>(place.number, [&](Index output, Index tap) {
+      const Index at = place.first_output + output * g.step;
+      return taps[at] == static_cast<Tap>(tap) ? dy[at] : A(0);
     });
     dx[i] = static_cast<T>(sum);
   });
@@ -114,7 +133,7 @@ void winners_backward(Context& context, const Geometry& g, const T* dy, const Ta
 template <class T, class Tap>
 void places_of(Context& context, const Geometry& g, const Tap* taps, T* y) {
   for_each(context, "places of a pooling", g.planes * g.outputs, [=] __device__(Index i) {
-    const Window w = g.window(i - g.plane_of_output(i) * g.outputs);
+    const Window w = g.window(g.of_output(i).number);
     const Index tap = taps[i], row = tap / g.s.kernel_w, column = tap - row * g.s.kernel_w;
     y[i] = taps[i] == kNone<Tap> ? T(-1) : static_cast<T>((w.top + row) * g.s.width + w.left + column);
   });
@@ -123,12 +142,12 @@ void places_of(Context& context, const Geometry& g, const Tap* taps, T* y) {
 template <class T, class A = Arithmetic<T>>
 void average_forward(Context& context, const Geometry& g, const T* x, T* y) {
   for_each(context, "average pooling", g.planes * g.outputs, [=] __device__(Index i) {
-    const Index plane = g.plane_of_output(i);
-    const Window w = g.window(i - plane * g.outputs);
-    const T* const from = x + plane * g.pixels;
+    const Place place = g.of_output(i);
+    const Window w = g.window(place.number);
+    const T* const from = x + place.first_pixel;
     A sum = 0;
     for (Index h = w.h0; h < w.h1; ++h)
-      for (Index column = w.w0; column < w.w1; ++column) sum += from[h * g.s.width + column];
+      for (Index column = w.w0; column < w.w1; ++column) sum += from[(h * g.s.width + column) * g.step];
     y[i] = static_cast<T>(sum / static_cast<A>(g.area(w)));
   });
 }
@@ -136,9 +155,9 @@ void average_forward(Context& context, const Geometry& g, const T* x, T* y) {
 template <class T, class A = Arithmetic<T>>
 void average_backward(Context& context, const Geometry& g, const T* dy, T* dx) {
   for_each(context, "gradient of an average pooling", g.planes * g.pixels, [=] __device__(Index i) {
-    const Index plane = g.plane_of_pixel(i), first = plane * g.outputs;
-    const A sum = g.over_windows<A>(i - plane * g.pixels, [&](Index output, Index) {
-      return dy[first + output] / static_cast<A>(g.area(g.window(output)));
+    const Place place = g.of_pixel(i);
+    const A sum = g.over_windows<A>(place.number, [&](Index output, Index) {
+      return dy[place.first_output + output * g.step] / static_cast<A>(g.area(g.window(output)));
     });
     dx[i] = static_cast<T>(sum);
   });
@@ -147,13 +166,13 @@ void average_backward(Context& context, const Geometry& g, const T* dy, T* dx) {
 template <class T, class A = Arithmetic<T>>
 void stochastic_forward(Context& context, const Geometry& g, const T* x, T* y) {
   for_each(context, "stochastic pooling", g.planes * g.outputs, [=] __device__(Index i) {
-    const Index plane = g.plane_of_output(i);
-    const Window w = g.window(i - plane * g.outputs);
-    const T* const from = x + plane * g.pixels;
+    const Place place = g.of_output(i);
+    const Window w = g.window(place.number);
+    const T* const from = x + place.first_pixel;
     A sum = 0, squares = 0;
     for (Index h = w.h0; h < w.h1; ++h)
       for (Index column = w.w0; column < w.w1; ++column) {
-        const A value = from[h * g.s.width + column];
+        const A value = from[(h * g.s.width + column) * g.step];
         sum += value;
         squares += value * value;
       }
@@ -165,13 +184,14 @@ void stochastic_forward(Context& context, const Geometry& g, const T* x, T* y) {
 template <class T, class Tap>
 void stochastic_draw(Context& context, const Geometry& g, const RandomWords& words, const T* x, T* y, Tap* taps) {
   const auto draw = [=] __device__(Index i) {
-    const Index plane = g.plane_of_output(i);
-    const Window w = g.window(i - plane * g.outputs);
-    const T* const from = x + plane * g.pixels;
+    const Place place = g.of_output(i);
+    const Window w = g.window(place.number);
+    const T* const from = x + place.first_pixel;
     double sum = 0;
     for (Index h = w.h0; h < w.h1; ++h)
-      for (Index column = w.w0; column < w.w1; ++column) sum += static_cast<double>(from[h * g.s.width + column]);
-    const std::uint64_t number = words.first + static_cast<std::uint64_t>(i);
+      for (Index column = w.w0; column < w.w1; ++column)
+        sum += static_cast<double>(from[(h * g.s.width + column) * g.step]);
+    const std::uint64_t number = words.first + static_cast<std::uint64_t>(place.plane * g.outputs + place.number);
     // In (0, 1], so that what is 0 is never taken where something else is not.
     const double u = (philox(words.seed, words.sequence, number / 4).word[number % 4] + 1.0) / 4294967296.0;
     // The first element that brings the sum up to the threshold; the last one where none does (NaN).
@@ -180,11 +200,11 @@ void stochastic_draw(Context& context, const Geometry& g, const RandomWords& wor
     bool found = false;
     for (Index h = w.h0; h < w.h1 && !found; ++h)
       for (Index column = w.w0; column < w.w1 && !found; ++column) {
-        part += static_cast<double>(from[h * g.s.width + column]);
+        part += static_cast<double>(from[(h * g.s.width + column) * g.step]);
         found = part >= u * sum;
         if (found) row = h, chosen = column;
       }
-    y[i] = from[row * g.s.width + chosen];
+    y[i] = from[(row * g.s.width + chosen) * g.step];
     taps[i] = static_cast<Tap>((row - w.top) * g.s.kernel_w + chosen - w.left);
   };
   for_each(context, "stochastic pooling", g.planes * g.outputs, draw, true);

@@ -196,6 +196,7 @@ NetOptions net_options(std::string_view text, bool all, bool phase) {
     fields.take("dtype", options.dtype, {{"f32", DType::F32}, {"f64", DType::F64}});
     fields.take("tf32", options.tf32);
     fields.take("bf16", options.bf16);
+    fields.take("nhwc", options.nhwc);
     fields.take("winograd", options.winograd);
     fields.take("recompute", options.recompute);
     fields.take("freeze", options.freeze);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "src/layers/channels.h"
 #include "src/layers/common.h"
 #include "src/layers/folding.h"
 
@@ -13,7 +14,7 @@ class RunningBatchNorm final : public Layer {
   explicit RunningBatchNorm(const BatchNormOptions& options) : options_(options) {}
 
   void setup(LayerSetup& setup) override {
-    const kernels::ChannelShape shape = channels_of(setup.bottom()[0]);
+    const kernels::ChannelShape shape = channels_of(setup.bottom()[0], setup.nhwc());
     // No layer learns them: they take part in snapshots and averages, and have no gradient.
     setup.param("mean", {shape.channels}, Filler::constant(0), 0, 0);
     setup.param("variance", {shape.channels}, Filler::constant(0), 0, 0);
@@ -35,7 +36,8 @@ class RunningBatchNorm final : public Layer {
     setup.in_place();
   }
 
-  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
+  May may_be_nhwc(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
 
   void forward(LayerIO& io) override {
     const kernels::RunningMoments running{io.params[0].raw(), io.params[1].raw(), io.params[2].raw()};
@@ -103,7 +105,7 @@ class RunningBatchNorm final : public Layer {
     return FusedAffine{kOwnParams, read};
   }
   bool fuse_scale(const FusedScale& scale, const Shape& bottom, kernels::Backend& backend) override {
-    if (!backend.scales_batch_norm(channels_of(bottom))) return false;
+    if (!backend.scales_batch_norm(channels_of(bottom, false))) return false;
     scale_ = scale;
     return true;
   }
@@ -118,10 +120,6 @@ class RunningBatchNorm final : public Layer {
   static constexpr std::size_t kOwnParams = 3;
 
   bool is_by_running(Phase phase) const { return options_.use_global_stats.value_or(phase == Phase::Test); }
-  static kernels::ChannelShape channels_of(const Shape& in) {
-    const bool flat = in.size() == 1;
-    return {in[0], flat ? 1 : in[1], flat ? 1 : in.count(2)};
-  }
   /// Of the parameters, or of their gradients.
   void* bias_of(std::vector<Tensor>& params) const { return scale_->has_bias ? params[kOwnParams + 1].raw() : nullptr; }
 

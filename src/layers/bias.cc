@@ -17,15 +17,18 @@ class RunningBias final : public Layer {
     const Shape bias = operand_shape(options_.axis, options_.num_axes, setup.bottom());
     learned_ = setup.bottom().size() == 1;
     if (learned_) setup.param("bias", bias, options_.filler, options_.lr_mult, options_.decay_mult);
-    plan_ = setup.backend().channels(setup.dtype(), channels_of(options_.axis, setup.bottom()[0], bias));
+    plan_ = setup.backend().channels(setup.dtype(), channels_of(options_.axis, setup.bottom()[0], bias, setup.nhwc()));
     setup.scratch(plan_->scratch_bytes());
     setup.recomputes();
     setup.backward_reads(false, false);
     setup.in_place();
   }
 
-  InBf16 in_bf16(std::size_t bottoms, std::size_t) const override {
-    return bottoms == 1 ? InBf16::WhereInputsAre : InBf16::Never;  // parameters are F32
+  May may_be_bf16(std::size_t bottoms, std::size_t) const override {
+    return bottoms == 1 ? May::WhereInputsAre : May::Never;  // parameters are F32
+  }
+  May may_be_nhwc(std::size_t bottoms, std::size_t) const override {
+    return bottoms == 1 && is_of_channels() ? May::WhereInputsAre : May::Never;
   }
 
   void forward(LayerIO& io) override {
@@ -44,7 +47,7 @@ class RunningBias final : public Layer {
   }
 
   std::optional<FusedAffine> as_affine(Phase) const override {
-    if (options_.axis != 1 || options_.num_axes != 1) return {};
+    if (!is_of_channels()) return {};
     const auto read = [](std::span<const Tensor> params, std::span<double> scale, std::span<double> shift) {
       std::ranges::fill(scale, 1.0);
       read_numbers(params[0], shift);
@@ -53,6 +56,8 @@ class RunningBias final : public Layer {
   }
 
  private:
+  bool is_of_channels() const { return options_.axis == 1 && options_.num_axes == 1; }
+
   BiasOptions options_;
   bool learned_ = true;
   std::unique_ptr<kernels::Channels> plan_;

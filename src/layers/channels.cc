@@ -42,9 +42,16 @@ Shape operand_shape(Dim axis, Dim num_axes, std::span<const Shape> inputs) {
   return operand;
 }
 
-kernels::ChannelShape channels_of(Dim axis, const Shape& input, const Shape& operand) {
+kernels::ChannelShape channels_of(Dim axis, const Shape& input, const Shape& operand, bool nhwc) {
+  if (nhwc && !operand.empty()) return channels_of(input, nhwc);
   const std::size_t first = first_axis(axis, input, operand);
   return {input.count(0, first), operand.count(), input.count(first + operand.size())};
+}
+
+kernels::ChannelShape channels_of(const Shape& input, bool nhwc) {
+  if (input.size() == 1) return {input[0], 1, 1};
+  const Dim pixels = input.count(2);
+  return {nhwc ? input[0] * pixels : input[0], input[1], nhwc ? 1 : pixels};
 }
 
 }  // namespace sparknet

@@ -1,6 +1,7 @@
 #include "sparknet/layers/concat.h"
 
 #include "src/layers/common.h"
+#include "src/layers/move.h"
 
 namespace sparknet {
 namespace {
@@ -10,18 +11,18 @@ class RunningConcat final : public Layer {
   explicit RunningConcat(Dim axis) : axis_(axis) {}
 
   void setup(LayerSetup& setup) override {
-    const std::size_t axis = axis_of(axis_, setup.top()[0]);
-    const auto row = [&](const Shape& shape) {
-      return static_cast<std::size_t>(shape.count(axis)) * size_of(setup.dtype());
-    };
-    rows_ = setup.top()[0].count(0, axis);
+    const auto row = [&](const Shape& shape) { return row_bytes(axis_, shape, setup); };
+    rows_ = rows_before(axis_, setup.top()[0], setup);
     top_row_ = row(setup.top()[0]);
     for (const Shape& bottom : setup.bottom()) bottom_rows_.push_back(row(bottom));
     setup.backward_reads(false, false);
     setup.recomputes();
   }
 
-  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
+  May may_be_nhwc(std::size_t, std::size_t) const override {
+    return is_channel_axis(axis_) ? May::WhereInputsAre : May::Never;
+  }
 
   void forward(LayerIO& io) override {
     std::byte* top = io.top().raw();

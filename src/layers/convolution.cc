@@ -25,12 +25,15 @@ class RunningConvolution final : public RunningLinear<ConvolutionOptions> {
       return;
     }
     const Shape weights{o.num_output, in[1] / o.group, o.kernel.h, o.kernel.w};
-    const kernels::ConvolutionShape shape = convolution_shape(o, in, o.num_output);
+    kernels::ConvolutionShape shape = convolution_shape(o, in, o.num_output);
+    shape.nhwc = setup.nhwc();
     std::unique_ptr<kernels::PreparedLinear> prepared;
     if (setup.frozen()) prepared = setup.backend().prepared_convolution(setup.dtype(), shape, activation());
     auto plan = prepared ? nullptr : setup.backend().convolution(setup.dtype(), shape, activation());
     declare(setup, weights, {1, 1, weights.count(1)}, std::move(plan), std::move(prepared));
   }
+
+  May may_be_nhwc(std::size_t, std::size_t) const override { return May::Always; }
 
  private:
   bool has_channels(const Shape&) const override { return true; }

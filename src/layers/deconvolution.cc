@@ -25,12 +25,16 @@ class RunningDeconvolution final : public RunningLinear<ConvolutionOptions> {
           setup.backend().deconvolution_nd(setup.dtype(), {w, channels, o.group}, activation()));
       return;
     }
+    kernels::ConvolutionShape shape = convolution_shape(o, setup.top()[0], channels);
+    shape.nhwc = setup.nhwc();
     declare(
         setup,
         {channels, o.num_output / o.group, o.kernel.h, o.kernel.w},
         {o.group, channels / o.group, o.kernel.h * o.kernel.w},
-        setup.backend().deconvolution(setup.dtype(), convolution_shape(o, setup.top()[0], channels), activation()));
+        setup.backend().deconvolution(setup.dtype(), shape, activation()));
   }
+
+  May may_be_nhwc(std::size_t, std::size_t) const override { return May::Always; }
 
  private:
   bool has_channels(const Shape&) const override { return true; }

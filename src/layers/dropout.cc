@@ -14,7 +14,7 @@ class RunningDropout final : public Layer {
     setup.in_place();
   }
 
-  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
 
   void forward(LayerIO& io) override {
     if (io.phase() == Phase::Train)

@@ -26,7 +26,8 @@ class RunningEltwise final : public Layer {
     setup.recomputes();
   }
 
-  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
+  May may_be_nhwc(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
 
   void forward(LayerIO& io) override {
     const kernels::Activation activation{relu_.has_value(), relu_ ? relu_->negative_slope : 0};

@@ -17,7 +17,7 @@ class RunningLinear : public Layer {
  public:
   explicit RunningLinear(const Options& options) : options_(options) {}
 
-  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::Always; }
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::Always; }
 
   bool fuse(const FusedReLU& relu) override {
     activation_ = {true, relu.negative_slope};

@@ -23,12 +23,14 @@ class RunningLRN final : public Layer {
         .beta = options_.beta,
         .k = options_.k,
         .region = options_.norm_region == NormRegion::AcrossChannels ? kernels::LrnRegion::AcrossChannels
-                                                                     : kernels::LrnRegion::WithinChannel};
+                                                                     : kernels::LrnRegion::WithinChannel,
+        .nhwc = setup.nhwc()};
     plan_ = setup.backend().lrn(setup.dtype(), shape);
     setup.state(plan_->state_bytes());
   }
 
-  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
+  May may_be_nhwc(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
 
   void forward(LayerIO& io) override { plan_->forward(io.bottom().raw(), io.top().raw(), io.state()); }
 

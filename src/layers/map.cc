@@ -21,6 +21,8 @@ class RunningMap final : public Layer {
     setup.recomputes();
   }
 
+  May may_be_nhwc(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
+
   void forward(LayerIO& io) override {
     io.backend().map(io.dtype(), map_, io.top().count(), io.bottom().raw(), io.top().raw());
   }

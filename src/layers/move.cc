@@ -11,7 +11,7 @@ class RunningCopy final : public Layer {
     setup.backward_reads(false, false);
     setup.in_place();
   }
-  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
   void forward(LayerIO& io) override { copy_elements(io, io.bottom(), io.top()); }
   void backward(LayerIO& io) override {
     if (io.needs_bottom_diff()) copy_elements(io, io.top_diff(), io.bottom_diff());
@@ -30,6 +30,18 @@ void copy_elements(LayerIO& io, const Tensor& from, Tensor& to) {
 }
 
 static_assert(kernels::Box::kMaxRank >= static_cast<int>(Shape::max_rank));
+
+Dim rows_before(Dim axis, const Shape& shape, const LayerSetup& setup) {
+  return setup.nhwc() ? shape[0] * shape.count(2) : shape.count(0, axis_of(axis, shape));
+}
+
+std::size_t row_bytes(Dim axis, const Shape& shape, const LayerSetup& setup) {
+  return static_cast<std::size_t>(setup.nhwc() ? shape[1] : shape.count(axis_of(axis, shape))) * size_of(setup.dtype());
+}
+
+bool is_channel_axis(Dim axis) {
+  return axis == 1 || axis == -3;
+}
 
 Shape steps_of(const Shape& shape) {
   Shape steps = shape;

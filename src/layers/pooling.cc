@@ -25,15 +25,19 @@ class RunningPooling final : public Layer {
         .stride_h = options_.stride.h,
         .stride_w = options_.stride.w,
         .pad_h = options_.pad.h,
-        .pad_w = options_.pad.w};
+        .pad_w = options_.pad.w,
+        .nhwc = setup.nhwc()};
     plan_ = setup.backend().pooling(setup.dtype(), shape, method_of(options_.pooling));
     tells_places_ = setup.top().size() == 2;
     if (setup.phase() == Phase::Train || tells_places_) setup.state(plan_->mask_bytes());
     setup.backward_reads(false, false);
   }
 
-  InBf16 in_bf16(std::size_t, std::size_t tops) const override {
-    return tops == 1 ? InBf16::WhereInputsAre : InBf16::Never;  // places are no numbers of BF16
+  May may_be_bf16(std::size_t, std::size_t tops) const override {
+    return tops == 1 ? May::WhereInputsAre : May::Never;  // places are no numbers of BF16
+  }
+  May may_be_nhwc(std::size_t, std::size_t tops) const override {
+    return tops == 1 ? May::WhereInputsAre : May::Never;  // places are of planes
   }
 
   void forward(LayerIO& io) override {

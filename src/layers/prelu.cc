@@ -14,12 +14,15 @@ class RunningPReLU final : public Layer {
     const Shape& in = setup.bottom()[0];
     const Shape slope = operand_shape(1, options_.channel_shared ? 0 : 1, in);
     setup.param("slope", slope, options_.filler, options_.lr_mult, options_.decay_mult);
-    plan_ = setup.backend().channels(setup.dtype(), channels_of(1, in, slope));
+    plan_ = setup.backend().channels(setup.dtype(), channels_of(1, in, slope, setup.nhwc()));
     setup.scratch(plan_->scratch_bytes());
     setup.recomputes();
     setup.backward_reads(true, false);
     if (setup.phase() == Phase::Test) setup.in_place();
   }
+
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
+  May may_be_nhwc(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
 
   void forward(LayerIO& io) override { plan_->prelu(io.bottom().raw(), io.param(0).raw(), io.top().raw()); }
 

@@ -15,7 +15,8 @@ class RunningReLU final : public Layer {
     setup.recomputes();
   }
 
-  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
+  May may_be_nhwc(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
 
   void forward(LayerIO& io) override {
     io.backend().relu(io.dtype(), io.top().count(), negative_slope_, io.bottom().raw(), io.top().raw());

@@ -19,15 +19,18 @@ class RunningScale final : public Layer {
     if (learned_) setup.param("scale", scale, options_.filler, options_.lr_mult.weights, options_.decay_mult.weights);
     if (options_.bias)
       setup.param("bias", scale, options_.bias_filler, options_.lr_mult.bias, options_.decay_mult.bias);
-    plan_ = setup.backend().channels(setup.dtype(), channels_of(options_.axis, setup.bottom()[0], scale));
+    plan_ = setup.backend().channels(setup.dtype(), channels_of(options_.axis, setup.bottom()[0], scale, setup.nhwc()));
     setup.scratch(plan_->scratch_bytes());
     setup.recomputes();
     setup.backward_reads(true, false);
     if (setup.phase() == Phase::Test) setup.in_place();
   }
 
-  InBf16 in_bf16(std::size_t bottoms, std::size_t) const override {
-    return bottoms == 1 ? InBf16::WhereInputsAre : InBf16::Never;  // parameters are F32
+  May may_be_bf16(std::size_t bottoms, std::size_t) const override {
+    return bottoms == 1 ? May::WhereInputsAre : May::Never;  // parameters are F32
+  }
+  May may_be_nhwc(std::size_t bottoms, std::size_t) const override {
+    return bottoms == 1 && is_of_channels() ? May::WhereInputsAre : May::Never;
   }
 
   void forward(LayerIO& io) override {
@@ -49,7 +52,7 @@ class RunningScale final : public Layer {
   }
 
   std::optional<FusedScale> as_scale() const override {
-    if (options_.axis != 1 || options_.num_axes != 1) return {};
+    if (!is_of_channels()) return {};
     return FusedScale{options_.bias};
   }
 
@@ -67,6 +70,7 @@ class RunningScale final : public Layer {
   }
 
  private:
+  bool is_of_channels() const { return options_.axis == 1 && options_.num_axes == 1; }
   const Tensor& scale(const LayerIO& io) const { return learned_ ? io.param(0) : io.bottom(1); }
   std::size_t bias_param() const { return learned_ ? 1 : 0; }
 

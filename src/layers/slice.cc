@@ -12,18 +12,18 @@ class RunningSlice final : public Layer {
 
   void setup(LayerSetup& setup) override {
     const Shape& bottom = setup.bottom()[0];
-    const std::size_t axis = axis_of(axis_, bottom);
-    const auto row = [&](const Shape& shape) {
-      return static_cast<std::size_t>(shape.count(axis)) * size_of(setup.dtype());
-    };
-    rows_ = bottom.count(0, axis);
+    const auto row = [&](const Shape& shape) { return row_bytes(axis_, shape, setup); };
+    rows_ = rows_before(axis_, bottom, setup);
     bottom_row_ = row(bottom);
     for (const Shape& top : setup.top()) top_rows_.push_back(row(top));
     setup.backward_reads(false, false);
     if (top_rows_.size() == 1) setup.in_place();
   }
 
-  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
+  May may_be_nhwc(std::size_t, std::size_t) const override {
+    return is_channel_axis(axis_) ? May::WhereInputsAre : May::Never;
+  }
 
   void forward(LayerIO& io) override {
     if (top_rows_.size() == 1) return copy_elements(io, io.bottom(), io.top());

@@ -15,7 +15,8 @@ class RunningSplit final : public Layer {
     setup.in_place();
   }
 
-  InBf16 in_bf16(std::size_t, std::size_t) const override { return InBf16::WhereInputsAre; }
+  May may_be_bf16(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
+  May may_be_nhwc(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
 
   void forward(LayerIO& io) override {
     for (std::size_t i = 0; i < tops_.size(); ++i) copy_elements(io, io.bottom(), io.top(i));

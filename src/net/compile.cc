@@ -32,6 +32,8 @@ Net::Plan::Plan(NetParam net_param, NetOptions net_options)
     throw NetError(fmt::format("net \"{}\": {} threads cannot run it", param.name, options.threads), param.name);
   if (options.bf16 && (options.dtype != DType::F32 || options.device.type == Device::Type::Cpu))
     throw NetError(fmt::format("net \"{}\": bf16 is for nets of f32 on a GPU", param.name), param.name);
+  if (options.nhwc.value_or(false) && options.device.type == Device::Type::Cpu)
+    throw NetError(fmt::format("net \"{}\": nhwc is for nets on a GPU", param.name), param.name);
   if (options.freeze && options.phase != Phase::Test)
     throw NetError(
         fmt::format("net \"{}\": a net that learns cannot be frozen; freeze is for the test phase", param.name),
@@ -98,11 +100,11 @@ void Net::Plan::connect() {
   bool has_batch = false;
   std::uint64_t described = 0;
   for (InferredLayer& layer : infer_shapes(param, options.state())) {
-    Node node{.param = layer.param, .layer = layer.param.make(), .dtype = options.dtype, .number = ++described};
+    Node node{.param = layer.param, .layer = layer.param.make(), .form = {options.dtype}, .number = ++described};
     std::vector<std::size_t> given;
     for (const std::string& bottom : layer.param.inputs()) given.push_back(blob_index.at(bottom));
-    node.dtype = type_of(node, given, layer.tops.size());
-    for (const std::size_t b : given) node.bottoms.push_back(blobs[b].dtype == node.dtype ? b : cast(b, node.dtype));
+    node.form = form_of(node, given, layer.top_shapes);
+    for (const std::size_t b : given) node.bottoms.push_back(in_form(b, node.form));
     const std::size_t index = add_node(std::move(node));
     for (std::size_t t = 0; t < layer.tops.size(); ++t) {
       blob_index.insert_or_assign(layer.tops[t], blobs.size());  // of several with one name the last counts
@@ -114,7 +116,7 @@ void Net::Plan::connect() {
       blobs.push_back(
           {.name = layer.tops[t],
            .shape = layer.top_shapes[t],
-           .dtype = nodes[index].dtype,
+           .form = form_of(layer.top_shapes[t], nodes[index].form),
            .producer = index,
            .root = blobs.size()});
     }
@@ -125,28 +127,63 @@ void Net::Plan::connect() {
     if (blob.consumers.empty() && nodes[blob.producer].layer) outputs.push_back(blob.name);
 }
 
-/// Products are worth BF16, and what lies between them stays there; what is summed up to a loss does not.
-DType Net::Plan::type_of(const Node& node, std::span<const std::size_t> given, std::size_t tops) const {
-  if (!options.bf16 || !node.layer || !node.param.extras().loss_weight.empty()) return options.dtype;
-  const InBf16 can = node.layer->in_bf16(given.size(), tops);
-  const bool inputs_are = std::ranges::all_of(given, [&](std::size_t b) { return blobs[b].dtype == DType::BF16; });
-  return can == InBf16::Always || (can == InBf16::WhereInputsAre && inputs_are) ? DType::BF16 : options.dtype;
+/// Products are worth BF16 and NHWC, and what lies between them stays there; what is summed up to a loss does not.
+Net::Plan::Form Net::Plan::form_of(
+    const Node& node, std::span<const std::size_t> given, std::span<const Shape> tops) const {
+  Form form{options.dtype};
+  if (!node.layer || !node.param.extras().loss_weight.empty()) return form;
+  const auto all = [&](const auto& is) {
+    return std::ranges::all_of(given, [&](std::size_t b) { return is(blobs[b]); });
+  };
+  const auto any = [&](const auto& is) {
+    return std::ranges::any_of(given, [&](std::size_t b) { return is(blobs[b]); });
+  };
+  if (options.bf16) {
+    const May may = node.layer->may_be_bf16(given.size(), tops.size());
+    const bool inputs_are = all([](const Blob& blob) { return blob.form.dtype == DType::BF16; });
+    if (may == May::Always || (may == May::WhereInputsAre && inputs_are)) form.dtype = DType::BF16;
+  }
+  const auto is_image = [](const Shape& shape) { return shape.size() == 4; };
+  if (options.nhwc.value_or(options.bf16) && std::ranges::all_of(tops, is_image) &&
+      all([&](const Blob& blob) { return is_image(blob.shape); })) {
+    const May may = node.layer->may_be_nhwc(given.size(), tops.size());
+    // A blob that is the same in both orders says nothing.
+    const bool inputs_are = any([](const Blob& blob) { return blob.form.nhwc; }) && all([&](const Blob& blob) {
+                              return blob.form.nhwc || !form_of(blob.shape, {blob.form.dtype, true}).nhwc;
+                            });
+    form.nhwc = may == May::Always || (may == May::WhereInputsAre && inputs_are);
+  }
+  return form;
 }
 
-/// The blob in another type. Of several readers the first brings it about.
-std::size_t Net::Plan::cast(std::size_t blob, DType dtype) {
-  if (blobs[blob].cast != none) return blobs[blob].cast;
-  const LayerParam& producer = nodes[blobs[blob].producer].param;
+Net::Plan::Form Net::Plan::form_of(const Shape& shape, Form wanted) {
+  wanted.nhwc = wanted.nhwc && shape[1] != 1 && shape.count(2) != 1;
+  return wanted;
+}
+
+/// The blob, or a cast of it. Of several readers the first brings that about.
+std::size_t Net::Plan::in_form(std::size_t blob, Form wanted) {
+  const Form form = form_of(blobs[blob].shape, wanted), old = blobs[blob].form;
+  if (form == old) return blob;
+  for (const std::size_t cast : blobs[blob].casts)
+    if (blobs[cast].form == form) return cast;
+  const std::string order = form.nhwc == old.nhwc ? "" : form.nhwc ? " nhwc" : " nchw";
   CastLayer description{
-      fmt::format("{} in {}", blobs[blob].name, to_string(dtype)),
-      {blobs[blob].name},
-      producer.where()};
-  Node node{.param = description, .layer = description.make(), .dtype = dtype, .bottoms = {blob}};
+      .name = fmt::format(
+          "{} in{}{}",
+          blobs[blob].name,
+          form.dtype == old.dtype ? "" : fmt::format(" {}", to_string(form.dtype)),
+          order),
+      .bottom = {blobs[blob].name},
+      .from_nhwc = old.nhwc,
+      .to_nhwc = form.nhwc,
+      .where = nodes[blobs[blob].producer].param.where()};
+  Node node{.param = description, .layer = description.make(), .form = form, .bottoms = {blob}};
   const std::size_t index = add_node(std::move(node)), made = blobs.size();
   nodes[index].tops = {made};
   blobs.push_back(
-      {.name = blobs[blob].name, .shape = blobs[blob].shape, .dtype = dtype, .producer = index, .root = made});
-  blobs[blob].cast = made;
+      {.name = blobs[blob].name, .shape = blobs[blob].shape, .form = form, .producer = index, .root = made});
+  blobs[blob].casts.push_back(made);
   return made;
 }
 
@@ -238,7 +275,8 @@ void Net::Plan::set_up_layers() {
     std::vector<Shape> bottom_shapes, top_shapes;
     for (const std::size_t b : node.bottoms) bottom_shapes.push_back(blobs[b].shape);
     for (const std::size_t t : node.tops) top_shapes.push_back(blobs[t].shape);
-    LayerSetup setup(bottom_shapes, top_shapes, node.dtype, options.phase, *backend, options.freeze);
+    LayerSetup
+        setup(bottom_shapes, top_shapes, node.form.dtype, options.phase, *backend, options.freeze, node.form.nhwc);
     try {
       node.layer->setup(setup);
     } catch (const BadInput& why) {
@@ -475,7 +513,7 @@ void Net::Plan::bind_blobs() {
   if (!backend->on_host()) reports = backend->download(report_bytes, kReportsAhead);
   const auto at = [&](std::size_t piece) { return static_cast<std::byte*>(memory_block.get()) + pieces[piece].offset; };
   const auto tensor_at = [&](std::size_t piece, const Blob& blob) {
-    return Tensor::share(memory_block, at(piece), blob.shape, blob.dtype, options.device);
+    return Tensor::share(memory_block, at(piece), blob.shape, blob.form.dtype, options.device);
   };
   // A root comes before the others in its memory, and may have no gradient where they have: so last.
   for (std::size_t b = blobs.size(); b-- > 0;) {
@@ -538,7 +576,7 @@ void Net::Plan::bind_blobs() {
     prepared_at += node.prepared_bytes;
     if (node.verdict != none) io.verdict_memory = static_cast<Report*>(report_block.get())->verdicts() + node.verdict;
     io.net_phase = options.phase;
-    io.net_dtype = node.dtype;
+    io.net_dtype = node.form.dtype;
     io.net_backend = backend.get();
     io.net_seed = options.seed;
   }

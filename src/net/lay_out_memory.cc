@@ -54,7 +54,7 @@ void Net::Plan::choose_recomputed(std::vector<Life>& lives) {
 
 void Net::Plan::lay_out_memory() {
   const auto bytes = [](const Blob& blob) {
-    return static_cast<std::size_t>(blob.shape.count()) * size_of(blob.dtype);
+    return static_cast<std::size_t>(blob.shape.count()) * size_of(blob.form.dtype);
   };
   const auto add_piece = [&](std::size_t size, int first, int last) {
     if (!options.share_memory) last = Lifetime::forever;

@@ -26,10 +26,17 @@ struct Net::Plan {
 
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
+  /// How the elements of a blob lie in memory; as NHWC only where that is not the same as NCHW.
+  struct Form {
+    DType dtype;
+    bool nhwc = false;
+    bool operator==(const Form&) const = default;
+  };
+
   struct Blob {
     std::string name;
     Shape shape;
-    DType dtype;
+    Form form;
     std::size_t producer = none;
     std::vector<std::size_t> consumers = {};
     /// The blob in whose memory this one lies: itself, or the output of the layer that it is the in-place or fused top
@@ -38,8 +45,8 @@ struct Net::Plan {
     /// The layer that took this blob's values away: one that was fused, or one that runs in place.
     std::size_t overwritten_by = none;
     bool kept = false;
-    /// The blob that is this one in the other type, if one was needed.
-    std::size_t cast = none;
+    /// The blobs that are this one in another form, where one was needed.
+    std::vector<std::size_t> casts = {};
     bool learns = false, reaches_loss = false, needs_diff = false;
     // Of a blob that is computed again: where it lies in the backward pass.
     std::size_t data_piece = none, again_piece = none, diff_piece = none;
@@ -60,7 +67,7 @@ struct Net::Plan {
     LayerParam param;
     std::unique_ptr<Layer> layer;
     /// Of its blobs, but for the bottom of a cast.
-    DType dtype;
+    Form form;
     /// Among the layers that were described, from 1 on: what its random numbers depend on. 0: a cast.
     std::uint64_t number = 0;
     std::vector<std::size_t> bottoms = {}, tops = {};
@@ -119,8 +126,9 @@ struct Net::Plan {
 
   // compile.cc, in this order
   void connect();
-  DType type_of(const Node& node, std::span<const std::size_t> given, std::size_t tops) const;
-  std::size_t cast(std::size_t blob, DType dtype);
+  Form form_of(const Node& node, std::span<const std::size_t> given, std::span<const Shape> tops) const;
+  static Form form_of(const Shape& shape, Form wanted);
+  std::size_t in_form(std::size_t blob, Form wanted);
   std::size_t add_node(Node node);
   void open_feeds();
   void fuse_layers();

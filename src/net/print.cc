@@ -54,13 +54,14 @@ std::string Net::Plan::summary() const {
     inputs_width = std::max(inputs_width, row.inputs.size());
   }
   std::string text = fmt::format(
-      "{} ({}, {}{}, {})\n",
+      "{} ({}, {}{}{}, {})\n",
       param.name,
       options.phase == Phase::Train ? "train"
       : options.freeze              ? "test, frozen"
                                     : "test",
       to_string(options.dtype),
       options.bf16 ? ", bf16 blobs" : "",
+      options.nhwc.value_or(options.bf16) ? ", nhwc" : "",
       backend->description());
   for (const Row& row : rows) {
     std::string line = fmt::format(

@@ -60,3 +60,27 @@ TEST_CASE("cuDNN does the passes that it can do") {
   CHECK(pieces_of_passes(DType::BF16, dilated) == Pieces{2, 2, kByColumns});
   CHECK(pieces_of_passes(DType::BF16, grouped) == Pieces{1 + kByColumns, 1 + kByColumns, kByColumns});
 }
+
+TEST_CASE("cuDNN does the passes of NHWC that it can do, and images are turned for the others") {
+  ConvolutionShape plain{3, 2, 9, 9, 4, 3, 3};
+  plain.nhwc = true;
+  ConvolutionShape grouped = plain, with_stride = plain, of_pixels = plain, of_one_channel = plain;
+  grouped.group = 2;
+  with_stride.stride_h = with_stride.stride_w = 2;
+  of_pixels.kernel_h = of_pixels.kernel_w = 1;
+  of_one_channel.channels = 1;
+  // The weights are turned first, and their gradient afterwards, where that changes anything.
+  for (const DType dtype : {DType::F32, DType::F64}) {
+    for (const ConvolutionShape& shape : {plain, with_stride}) CHECK(pieces_of_passes(dtype, shape) == Pieces{2, 2, 2});
+    for (const ConvolutionShape& shape : {of_pixels, of_one_channel, grouped})
+      CHECK(pieces_of_passes(dtype, shape) == Pieces{1, 1, 1});
+  }
+  // In BF16 they are rounded in the same piece of work.
+  CHECK(pieces_of_passes(DType::BF16, plain) == Pieces{2, 2, 2});
+  CHECK(pieces_of_passes(DType::BF16, of_pixels) == Pieces{2, 2, 2});
+  constexpr std::uint64_t kByColumns = 3 * 2, kTurned = 2;
+  CHECK(pieces_of_passes(DType::BF16, with_stride) == Pieces{2, kTurned + 1 + kByColumns, 2});
+  CHECK(
+      pieces_of_passes(DType::BF16, grouped) ==
+      Pieces{kTurned + 1 + kByColumns, kTurned + 1 + kByColumns, kTurned + kByColumns});
+}

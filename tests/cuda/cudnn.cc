@@ -22,11 +22,13 @@ struct cudnnContext {
 /// Sizes are 0 before they are set.
 struct cudnnTensorStruct {
   cudnnDataType_t type = CUDNN_DATA_FLOAT;
+  cudnnTensorFormat_t format = CUDNN_TENSOR_NCHW;
   std::ptrdiff_t sizes[4] = {};
 };
 
 struct cudnnFilterStruct {
   cudnnDataType_t type = CUDNN_DATA_FLOAT;
+  cudnnTensorFormat_t format = CUDNN_TENSOR_NCHW;
   std::ptrdiff_t sizes[4] = {};
 };
 
@@ -83,7 +85,8 @@ bool are_known(std::initializer_list<const void*> all) {
   return true;
 }
 
-bool is_emulated(cudnnDataType_t type) {
+bool is_emulated(cudnnDataType_t type, cudnnTensorFormat_t format) {
+  if (format != CUDNN_TENSOR_NCHW && format != CUDNN_TENSOR_NHWC) return false;
   return type == CUDNN_DATA_FLOAT || type == CUDNN_DATA_DOUBLE || type == CUDNN_DATA_BFLOAT16;
 }
 
@@ -132,6 +135,7 @@ cudnnStatus_t check(const Convolution& c) {
   if (c.x.sizes[0] == 0 || c.y.sizes[0] == 0 || c.w.sizes[0] == 0 || c.how.stride[0] == 0)
     return refuse(CUDNN_STATUS_BAD_PARAM, "a descriptor has not been set");
   if (c.x.type != c.y.type || c.x.type != c.w.type) return refuse(CUDNN_STATUS_BAD_PARAM, "types differ");
+  if (c.x.format != c.y.format || c.x.format != c.w.format) return refuse(CUDNN_STATUS_NOT_SUPPORTED, "formats differ");
   if (c.how.type != (c.is_bf16() ? CUDNN_DATA_FLOAT : c.x.type))
     return refuse(CUDNN_STATUS_NOT_SUPPORTED, "the type to compute in is another");
   if (c.x.sizes[1] % c.how.group != 0 || c.w.sizes[0] % c.how.group != 0)
@@ -330,7 +334,7 @@ void forward(const Convolution& c, const Factors<T>& factors, const T* x, const 
 }
 
 template <class T>
-void backward_data(const Convolution& c, const Factors<T>& factors, const T* w, const T* dy, T* dx) {
+void backward_data(const Convolution& c, const Factors<T>& factors, T* dx, const T* w, const T* dy) {
   const std::ptrdiff_t depth = c.depth(), positions = c.positions(), outputs = c.group_outputs();
   std::vector<double> columns(static_cast<std::size_t>(depth * positions));
   std::vector<double> image(static_cast<std::size_t>(c.group_channels() * c.pixels()));
@@ -352,7 +356,7 @@ void backward_data(const Convolution& c, const Factors<T>& factors, const T* w, 
 }
 
 template <class T>
-void backward_filter(const Convolution& c, const Factors<T>& factors, const T* x, const T* dy, T* dw) {
+void backward_filter(const Convolution& c, const Factors<T>& factors, const T* x, T* dw, const T* dy) {
   const std::ptrdiff_t depth = c.depth(), positions = c.positions(), outputs = c.group_outputs();
   std::vector<T> columns(static_cast<std::size_t>(depth * positions));
   std::vector<double> total(static_cast<std::size_t>(elements(c.w.sizes)));
@@ -378,10 +382,50 @@ struct Call {
   const void *alpha, *beta;
   void* workspace;
   std::size_t workspace_bytes;
-  const void* x;
-  const void* w;
-  const void* y;
+  void* x;
+  void* w;
+  void* y;
+  /// One of the three.
+  void* output;
 };
+
+/// An array of a format, as it is in NCHW; of the output what is there when this ends is put back.
+template <class T>
+class InPlanes {
+ public:
+  InPlanes(void* array, const std::ptrdiff_t (&sizes)[4], bool nhwc, bool is_output)
+      : array_(static_cast<T*>(array)), sizes_(sizes), is_output_(is_output) {
+    if (!nhwc) return;
+    planes_.resize(static_cast<std::size_t>(elements(sizes)));
+    for_all([&](T& in_planes, T& in_pixels) { in_planes = in_pixels; });
+  }
+  ~InPlanes() {
+    if (is_output_ && !planes_.empty()) for_all([](T& in_planes, T& in_pixels) { in_pixels = in_planes; });
+  }
+  InPlanes(const InPlanes&) = delete;
+  InPlanes& operator=(const InPlanes&) = delete;
+
+  T* get() { return planes_.empty() ? array_ : planes_.data(); }
+
+ private:
+  template <class F>
+  void for_all(const F& f) {
+    T* in_planes = planes_.data();
+    const std::ptrdiff_t pixels = sizes_[2] * sizes_[3];
+    for (std::ptrdiff_t n = 0; n < sizes_[0]; ++n)
+      for (std::ptrdiff_t c = 0; c < sizes_[1]; ++c)
+        for (std::ptrdiff_t p = 0; p < pixels; ++p) f(*in_planes++, array_[(n * pixels + p) * sizes_[1] + c]);
+  }
+
+  T* array_;
+  const std::ptrdiff_t (&sizes_)[4];
+  bool is_output_;
+  std::vector<T> planes_;
+};
+
+void* writable(const void* array) {
+  return const_cast<void*>(array);
+}
 
 template <class T, class F>
 cudnnStatus_t start_as(const Call& call, std::size_t needed, const F& f) {
@@ -397,14 +441,20 @@ cudnnStatus_t start_as(const Call& call, std::size_t needed, const F& f) {
     // What lay there is gone before and after, if it was one of the arrays.
     const std::size_t some = std::min(needed, std::size_t{1} << 20);
     if (some > 0) std::memset(call.workspace, 0xff, some);
-    f(c, factors);
+    {
+      const bool nhwc = c.x.format == CUDNN_TENSOR_NHWC;
+      InPlanes<T> x(call.x, c.x.sizes, nhwc, call.x == call.output);
+      InPlanes<T> w(call.w, c.w.sizes, nhwc, call.w == call.output);
+      InPlanes<T> y(call.y, c.y.sizes, nhwc, call.y == call.output);
+      f(c, factors, x.get(), w.get(), y.get());
+    }
     if (some > 0) std::memset(call.workspace, 0xff, some);
   };
   if (submit(call.handle->stream, work) == cudaSuccess) return CUDNN_STATUS_SUCCESS;
   return refuse(CUDNN_STATUS_EXECUTION_FAILED_CUDART, cudaGetErrorString(cudaPeekAtLastError()));
 }
 
-/// Checks what is asked for, and starts f(convolution, factors), which is given factors of the type.
+/// Checks what is asked for, and starts f(convolution, factors, x, w, y), which are of the type and of NCHW.
 template <class F>
 cudnnStatus_t start(const Call& call, const F& f) {
   if (!call.alpha || !call.beta || !call.x || !call.w || !call.y)
@@ -482,9 +532,9 @@ cudnnStatus_t cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t descriptor) {
 cudnnStatus_t cudnnSetTensor4dDescriptor(
     cudnnTensorDescriptor_t descriptor, cudnnTensorFormat_t format, cudnnDataType_t type, int n, int c, int h, int w) {
   if (!are_known({descriptor})) return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "the descriptor is null");
-  if (format != CUDNN_TENSOR_NCHW || !is_emulated(type))
-    return refuse(CUDNN_STATUS_NOT_SUPPORTED, "a format or type that is not emulated");
+  if (!is_emulated(type, format)) return refuse(CUDNN_STATUS_NOT_SUPPORTED, "a format or type that is not emulated");
   descriptor->type = type;
+  descriptor->format = format;
   return set_sizes(descriptor->sizes, n, c, h, w);
 }
 
@@ -499,9 +549,9 @@ cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t descriptor) {
 cudnnStatus_t cudnnSetFilter4dDescriptor(
     cudnnFilterDescriptor_t descriptor, cudnnDataType_t type, cudnnTensorFormat_t format, int k, int c, int h, int w) {
   if (!are_known({descriptor})) return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "the descriptor is null");
-  if (format != CUDNN_TENSOR_NCHW || !is_emulated(type))
-    return refuse(CUDNN_STATUS_NOT_SUPPORTED, "a format or type that is not emulated");
+  if (!is_emulated(type, format)) return refuse(CUDNN_STATUS_NOT_SUPPORTED, "a format or type that is not emulated");
   descriptor->type = type;
+  descriptor->format = format;
   return set_sizes(descriptor->sizes, k, c, h, w);
 }
 
@@ -581,10 +631,8 @@ cudnnStatus_t cudnnConvolutionForward(
   if (const cudnnStatus_t status = gather(c, handle, of_x, of_w, how, of_y); status != CUDNN_STATUS_SUCCESS)
     return status;
   return start(
-      {handle, c, kind_of(kForward, c, algorithm), alpha, beta, workspace, bytes, x, w, y},
-      [=]<class T>(const Convolution& of, const Factors<T>& factors) {
-        forward(of, factors, static_cast<const T*>(x), static_cast<const T*>(w), static_cast<T*>(y));
-      });
+      {handle, c, kind_of(kForward, c, algorithm), alpha, beta, workspace, bytes, writable(x), writable(w), y, y},
+      [](const auto&... all) { forward(all...); });
 }
 
 cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(
@@ -614,10 +662,18 @@ cudnnStatus_t cudnnConvolutionBackwardData(
   if (const cudnnStatus_t status = gather(c, handle, of_dx, of_w, how, of_dy); status != CUDNN_STATUS_SUCCESS)
     return status;
   return start(
-      {handle, c, kind_of(kBackwardData, c, algorithm), alpha, beta, workspace, bytes, dx, w, dy},
-      [=]<class T>(const Convolution& of, const Factors<T>& factors) {
-        backward_data(of, factors, static_cast<const T*>(w), static_cast<const T*>(dy), static_cast<T*>(dx));
-      });
+      {handle,
+       c,
+       kind_of(kBackwardData, c, algorithm),
+       alpha,
+       beta,
+       workspace,
+       bytes,
+       dx,
+       writable(w),
+       writable(dy),
+       dx},
+      [](const auto&... all) { backward_data(all...); });
 }
 
 cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(
@@ -647,10 +703,18 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(
   if (const cudnnStatus_t status = gather(c, handle, of_x, of_dw, how, of_dy); status != CUDNN_STATUS_SUCCESS)
     return status;
   return start(
-      {handle, c, kind_of(kBackwardFilter, c, algorithm), alpha, beta, workspace, bytes, x, dw, dy},
-      [=]<class T>(const Convolution& of, const Factors<T>& factors) {
-        backward_filter(of, factors, static_cast<const T*>(x), static_cast<const T*>(dy), static_cast<T*>(dw));
-      });
+      {handle,
+       c,
+       kind_of(kBackwardFilter, c, algorithm),
+       alpha,
+       beta,
+       workspace,
+       bytes,
+       writable(x),
+       dw,
+       writable(dy),
+       dw},
+      [](const auto&... all) { backward_filter(all...); });
 }
 
 }  // extern "C"

@@ -2,6 +2,7 @@
 #include <cudnn.h>
 
 #include <cstdlib>
+#include <iterator>
 #include <string>
 
 #include "tests/cuda/emulation_test.h"
@@ -197,8 +198,12 @@ struct Shape {
 
   /// Calls f(index of x, of w, of y) for each product of a convolution.
   template <class F>
-  void for_each_product(const F& f) const {
-    const auto index = [](int i) { return static_cast<std::size_t>(i); };
+  void for_each_product(const F& f, cudnnTensorFormat_t format = CUDNN_TENSOR_NCHW) const {
+    const auto index = [&](int image_at, int channel, int row, int column, int channels, int rows, int columns) {
+      return static_cast<std::size_t>(
+          format == CUDNN_TENSOR_NCHW ? ((image_at * channels + channel) * rows + row) * columns + column
+                                      : ((image_at * rows + row) * columns + column) * channels + channel);
+    };
     const int in = c / group, out = k / group;
     for (int image = 0; image < n; ++image) {
       for (int o = 0; o < k; ++o) {
@@ -209,9 +214,9 @@ struct Shape {
                 for (int kx = 0; kx < kernel_w; ++kx) {
                   const int y = oy * stride_h - pad_h + ky * dilation_h, x = ox * stride_w - pad_w + kx * dilation_w;
                   if (y < 0 || y >= h || x < 0 || x >= w) continue;
-                  f(index(((image * c + o / out * in + i) * h + y) * w + x),
-                    index(((o * in + i) * kernel_h + ky) * kernel_w + kx),
-                    index(((image * k + o) * out_h() + oy) * out_w() + ox));
+                  f(index(image, o / out * in + i, y, x, c, h, w),
+                    index(o, i, ky, kx, in, kernel_h, kernel_w),
+                    index(image, o, oy, ox, k, out_h(), out_w()));
                 }
               }
             }
@@ -232,18 +237,18 @@ constexpr Shape kShapes[] = {
 
 /// A convolution of cuDNN's.
 struct Descriptors {
-  Descriptors(const Shape& s, cudnnDataType_t type, cudnnMathType_t math) {
+  Descriptors(
+      const Shape& s, cudnnDataType_t type, cudnnMathType_t math, cudnnTensorFormat_t format = CUDNN_TENSOR_NCHW) {
     CHECK(cudnnCreate(&handle) == CUDNN_STATUS_SUCCESS);
     CHECK(cudnnSetStream(handle, stream) == CUDNN_STATUS_SUCCESS);
     cudnnCreateTensorDescriptor(&x);
     cudnnCreateTensorDescriptor(&y);
     cudnnCreateFilterDescriptor(&w);
     cudnnCreateConvolutionDescriptor(&how);
-    CHECK(cudnnSetTensor4dDescriptor(x, CUDNN_TENSOR_NCHW, type, s.n, s.c, s.h, s.w) == CUDNN_STATUS_SUCCESS);
+    CHECK(cudnnSetTensor4dDescriptor(x, format, type, s.n, s.c, s.h, s.w) == CUDNN_STATUS_SUCCESS);
+    CHECK(cudnnSetTensor4dDescriptor(y, format, type, s.n, s.k, s.out_h(), s.out_w()) == CUDNN_STATUS_SUCCESS);
     CHECK(
-        cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NCHW, type, s.n, s.k, s.out_h(), s.out_w()) == CUDNN_STATUS_SUCCESS);
-    CHECK(
-        cudnnSetFilter4dDescriptor(w, type, CUDNN_TENSOR_NCHW, s.k, s.c / s.group, s.kernel_h, s.kernel_w) ==
+        cudnnSetFilter4dDescriptor(w, type, format, s.k, s.c / s.group, s.kernel_h, s.kernel_w) ==
         CUDNN_STATUS_SUCCESS);
     CHECK(
         cudnnSetConvolution2dDescriptor(
@@ -281,10 +286,12 @@ struct Descriptors {
 TEST_CASE_TEMPLATE("convolutions", T, float, double, Bf16) {
   using A = Arithmetic<T>;
   constexpr bool kHalf = sizeof(T) == 2;
-  for (const Shape& s : kShapes) {
+  for (int i = 0; i < 2 * static_cast<int>(std::size(kShapes)); ++i) {
+    const Shape& s = kShapes[i / 2];
+    const cudnnTensorFormat_t format = i % 2 == 0 ? CUDNN_TENSOR_NCHW : CUDNN_TENSOR_NHWC;
     if (kHalf && s.group > 1) continue;  // which it does not do
     const cudnnDataType_t type = sizeof(T) == 8 ? CUDNN_DATA_DOUBLE : kHalf ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
-    const Descriptors d(s, type, kHalf ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH);
+    const Descriptors d(s, type, kHalf ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH, format);
     int n = 0, k = 0, h = 0, w = 0;
     CHECK(cudnnGetConvolution2dForwardOutputDim(d.how, d.x, d.w, &n, &k, &h, &w) == CUDNN_STATUS_SUCCESS);
     CHECK(n == s.n);
@@ -302,11 +309,13 @@ TEST_CASE_TEMPLATE("convolutions", T, float, double, Bf16) {
         return sums;
       };
       std::vector<double> of_x = start(x), of_weights = start(weights), of_y = start(y);
-      s.for_each_product([&](std::size_t i, std::size_t j, std::size_t o) {
-        of_y[o] += 0.5 * double{x[i]} * double{weights[j]};
-        of_x[i] += 0.5 * double{y[o]} * double{weights[j]};
-        of_weights[j] += 0.5 * double{y[o]} * double{x[i]};
-      });
+      s.for_each_product(
+          [&](std::size_t of_input, std::size_t of_weight, std::size_t of_output) {
+            of_y[of_output] += 0.5 * double{x[of_input]} * double{weights[of_weight]};
+            of_x[of_input] += 0.5 * double{y[of_output]} * double{weights[of_weight]};
+            of_weights[of_weight] += 0.5 * double{y[of_output]} * double{x[of_input]};
+          },
+          format);
       const auto old = [&](const std::vector<T>& values) {
         return beta == A(0) ? std::vector<T>(values.size(), T(NAN)) : values;
       };
