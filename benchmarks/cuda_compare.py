@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """A net's training step here and in PyTorch on the same GPU: the same net, batch, precision and update.
 
-PyTorch is taken eager and compiled (torch.compile, mode "reduce-overhead", which records CUDA graphs), each in the
-better of its two memory layouts. Blocks of steps alternate between the contenders, one of them working at a time. Steps
-are timed one by one, where each is waited for, and together, where only the last is. A step takes at least as long as
-the GPU takes for its products, by the rate of a large matrix product, and for what it reads and writes at least, by the
-rate of a copy; both rates are measured before.
+PyTorch is taken eager and compiled (torch.compile, mode "reduce-overhead", which records CUDA graphs). Each contender
+is taken in the better of its two memory layouts. Blocks of steps alternate between the contenders, one of them working
+at a time. Steps are timed one by one, where each is waited for, and together, where only the last is. A step takes at
+least as long as the GPU takes for its products, by the rate of a large matrix product, and for what it reads and writes
+at least, by the rate of a copy; both rates are measured before.
 
 Prints the table of docs/cuda.md; what it is doing meanwhile goes to stderr.
 """
@@ -29,6 +29,7 @@ from compare_pytorch import LAYOUTS, ROOT, Contender, has_torch, torch_python
 
 WORKER = Path(__file__).with_name("torch_step.py")
 KINDS = {"eager": [], "compiled": ["--compile"]}
+ORDERS = ["nchw", "nhwc"]
 FLAGS = {"f32": ["--strict"], "tf32": [], "bf16": ["--bf16"]}
 MEASURES = ["one by one", "together"]
 
@@ -149,15 +150,13 @@ def find_python(args: argparse.Namespace) -> Path:
     return python
 
 
-def start_torch(kind: str, case: Case, python: Path, device: str, steps: int) -> GpuContender | None:
-    """PyTorch in the layout in which it is faster; None where it runs in none."""
+def start_best(name: str, command: list[str | Path], layouts: dict[str, list[str]], steps: int) -> GpuContender | None:
+    """In the layout in which it is faster, each of which has its options; None where it runs in none."""
     best, best_ms = None, float("inf")
-    for layout in LAYOUTS:
-        command = [python, WORKER, "--net", case.net, "--batch", str(case.batch), "--device", device]
-        command += ["--precision", case.precision, "--layout", layout, *KINDS[kind]]
+    for layout, options in layouts.items():
         contender = None
         try:
-            contender = GpuContender(f"PyTorch {kind} ({layout})", command)
+            contender = GpuContender(f"{name} ({layout})", command + options)
             contender.block(steps, count=False)
             ms = contender.block(steps, count=False)
         except Broken as broken:
@@ -179,12 +178,15 @@ def measure(case: Case, python: Path, step: Path, limits: dict, args: argparse.N
     theirs: dict[str, GpuContender] = {}
     ours = None
     try:
-        command = [step, "--net", case.net, "--batch", str(case.batch), "--device", args.device]
-        ours = GpuContender("sparknet", command + (FLAGS[case.precision] if args.device != "cpu" else []))
+        common = ["--net", case.net, "--batch", str(case.batch), "--device", args.device]
+        orders = {order: [f"--{order}", *FLAGS[case.precision]] for order in ORDERS}
+        ours = start_best("sparknet", [step, *common], {"nchw": []} if args.device == "cpu" else orders, steps)
+        if not ours:
+            raise Broken("sparknet runs in no layout")
         libraries = ours.libraries()
-        ours.block(steps, count=False)
-        for kind in KINDS:
-            contender = start_torch(kind, case, python, args.device, steps)
+        for kind, options in KINDS.items():
+            worker = [python, WORKER, *common, "--precision", case.precision, *options]
+            contender = start_best(f"PyTorch {kind}", worker, {x: ["--layout", x] for x in LAYOUTS}, steps)
             if contender:
                 theirs[kind] = contender
         contenders = [ours, *theirs.values()]

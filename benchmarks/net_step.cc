@@ -33,6 +33,7 @@ struct Arguments {
   int batch = 0, threads = 0;
   Device device = Device::cpu();
   bool strict = false, bf16 = false, infer = false, freeze = false, recompute = false;
+  std::optional<bool> nhwc = {};
 };
 
 struct Model {
@@ -147,6 +148,7 @@ void infer(const Model& model, const Arguments& a) {
        .device = a.device,
        .tf32 = !a.strict,
        .bf16 = a.bf16,
+       .nhwc = a.nhwc,
        .threads = a.threads,
        .freeze = a.freeze});
   set_variances(net);
@@ -164,7 +166,12 @@ void train(const Model& model, const Arguments& a) {
   Solver solver(
       {.base_lr = 0.001, .momentum = 0.9, .weight_decay = 0.0005},
       model.net(a.batch),
-      {.device = a.device, .tf32 = !a.strict, .bf16 = a.bf16, .threads = a.threads, .recompute = a.recompute});
+      {.device = a.device,
+       .tf32 = !a.strict,
+       .bf16 = a.bf16,
+       .nhwc = a.nhwc,
+       .threads = a.threads,
+       .recompute = a.recompute});
   set_inputs(solver.net(), model.classes);
   say_ready(solver.net(), work_of(solver.net().param(), solver.net().param_arena(), true));
   serve([&](int count) { return solver.step(count); });
@@ -180,7 +187,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember(models));
   app.add_option("--batch", a.batch, "Examples in a batch")->required()->check(cli::at_least(1, 6));
   cli::add_device(&app, a.device);
-  cli::add_bf16(&app, a.bf16);
+  cli::add_forms(&app, a.bf16, a.nhwc);
   CLI::Option* infers = app.add_flag("--infer", a.infer, "Forward passes of the test phase instead");
   app.add_flag("--freeze", a.freeze, "With --infer: let the net prepare its weights")->needs(infers);
   app.add_flag("--recompute", a.recompute, "Compute cheap blobs again in the backward pass");

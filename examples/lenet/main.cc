@@ -48,6 +48,7 @@ struct Arguments {
   std::string communicator = "threads", outer = "average";
   std::string line, data, snapshot, resume, dot, output;
   bool rendered = false, synchronous = false, bf16 = false;
+  std::optional<bool> nhwc = {};
 };
 
 /// A file of the repository this was built from, or of the working directory where that is gone.
@@ -80,7 +81,7 @@ Arguments parse(int argc, char** argv) {
   option("--batch", a.batch, "N", "Examples in a step (64)")->check(cli::at_least(1));
   option("--threads", a.threads, "N", "Threads that compute (all cores)")->check(cli::at_least(1));
   cli::add_device(&app, a.device);
-  cli::add_bf16(&app, a.bf16);
+  cli::add_forms(&app, a.bf16, a.nhwc);
   option("--lr", a.lr, "X", "Caffe's base_lr (0.01)")->check(CLI::PositiveNumber);
   const auto* workers =
       option("--workers", a.workers, "N", "Nets that train side by side and are averaged (1)")->check(cli::at_least(1));
@@ -227,7 +228,7 @@ Training plan(const Arguments& a) {
   param.display = 1;
   param.snapshot = a.snapshot_every;
   param.snapshot_prefix = a.snapshot;
-  NetOptions net_options{.device = a.device, .bf16 = a.bf16, .threads = a.threads, .seed = a.seed};
+  NetOptions net_options{.device = a.device, .bf16 = a.bf16, .nhwc = a.nhwc, .threads = a.threads, .seed = a.seed};
   if (a.workers > 1) {  // they share the threads
     const int all = a.threads > 0 ? a.threads : static_cast<int>(std::thread::hardware_concurrency());
     net_options.threads = std::max(1, all / a.workers);

@@ -136,8 +136,9 @@ SPARKNET_C_API void sparknet_source_free(sparknet_source* source);
 typedef struct sparknet_net sparknet_net;
 
 /* Options: "phase" ("train", "test"), "dtype" ("f32", "f64"), "device" ("cpu", "cuda", "cuda:1"), "threads" (0: all
-   cores), "tf32", "bf16" (true: on a GPU, blobs of BF16 where that pays), "winograd" (false: the plain sums of F32),
-   "recompute" (true: less memory, a little more time), "freeze" (true, in the phase "test": weights change by
+   cores), "tf32", "bf16" (true: on a GPU, blobs of BF16 where that pays), "nhwc" (on a GPU, true: images between
+   convolutions are of that order in memory, as with "bf16"), "winograd" (false: the plain sums of F32), "recompute"
+   (true: less memory, a little more time), "freeze" (true, in the phase "test": weights change by
    sparknet_net_set_weights and sparknet_net_load alone, and the net brings them into the form that is fastest to run),
    "seed", "keep" (blobs to be readable whatever that costs), "level", "stages", "part", "parts". */
 SPARKNET_C_API sparknet_status

@@ -31,6 +31,7 @@ struct NetArguments {
   int threads = 0;
   Device device = {};
   bool bf16 = false, recompute = false, freeze = false;
+  std::optional<bool> nhwc = {};
 };
 
 NetOptions net_options(const NetArguments& arguments, std::vector<std::string> keep = {});
@@ -71,6 +72,7 @@ struct TrainArguments {
   int threads = 0;
   Device device = {};
   bool bf16 = false, recompute = false;
+  std::optional<bool> nhwc = {};
 };
 int train(const TrainArguments& arguments);
 

@@ -99,7 +99,7 @@ void add_net(CLI::App* app, NetArguments& net, bool needs_weights, const char* p
   add_state(app, net.level, net.stage);
   add_threads(app, net.threads);
   add_device(app, net.device);
-  add_bf16(app, net.bf16);
+  add_forms(app, net.bf16, net.nhwc);
 }
 
 }  // namespace
@@ -142,7 +142,7 @@ int main(int argc, char** argv) {
   add_state(train_command, train_arguments.level, train_arguments.stage);
   add_threads(train_command, train_arguments.threads);
   add_device(train_command, train_arguments.device);
-  add_bf16(train_command, train_arguments.bf16);
+  add_forms(train_command, train_arguments.bf16, train_arguments.nhwc);
   add_recompute(train_command, train_arguments.recompute);
 
   TestArguments test_arguments;

@@ -44,6 +44,8 @@ NetOptions net_options(const NetArguments& arguments, std::vector<std::string> k
   return {
       .phase = arguments.phase,
       .device = arguments.device,
+      .bf16 = arguments.bf16,
+      .nhwc = arguments.nhwc,
       .threads = arguments.threads,
       .recompute = arguments.recompute,
       .freeze = arguments.freeze,

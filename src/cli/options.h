@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,8 +44,10 @@ inline CLI::Option* add_device(CLI::App* app, Device& device) {
       ->type_name("NAME");
 }
 
-inline void add_bf16(CLI::App* app, bool& bf16) {
+/// How a GPU holds blobs.
+inline void add_forms(CLI::App* app, bool& bf16, std::optional<bool>& nhwc) {
   app->add_flag("--bf16", bf16, "On a GPU: blobs of BF16 between convolutions and inner products");
+  app->add_flag("--nhwc,!--nchw", nhwc, "On a GPU: the order of images between convolutions (nhwc with --bf16)");
 }
 
 /// What is said of an argument that the command does not know; for an option, the nearest there is.

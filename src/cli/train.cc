@@ -121,6 +121,7 @@ class Training {
         .phase = state.phase,
         .device = arguments_.device,
         .bf16 = arguments_.bf16,
+        .nhwc = arguments_.nhwc,
         .threads = arguments_.threads,
         .seed = seed,
         .recompute = arguments_.recompute,

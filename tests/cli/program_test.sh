@@ -66,6 +66,15 @@ max_iter: 20 display: 10 snapshot: 10 snapshot_prefix: "small"
 test_iter: 2 test_iter: 3 test_interval: 10
 test_state { stage: "plain" } test_state { stage: "rectified" }
 END
+# What is for GPUs comes to the net from every command, which refuses it on the CPU.
+for command in "train --solver solver.prototxt" "summary --model net.prototxt" "time --model net.prototxt"; do
+  # shellcheck disable=SC2086
+  is 1 'net "small": bf16 is for nets of f32 on a GPU' $command --bf16
+  # shellcheck disable=SC2086
+  is 1 'net "small": nhwc is for nets on a GPU' $command --nhwc
+done
+is 0 "small (test" summary --model net.prototxt --nchw
+
 is 0 "snapshot small_iter_20.solverstate" train --solver solver.prototxt
 grep -qE '^iteration 0: test 0 \(plain\)  accuracy = ' out.txt || fail "no test before the first step: $(cat out.txt)"
 grep -qE '^iteration 20: test 1 \(rectified\)  accuracy = 1  loss = 0\.' out.txt || fail "no test at the end: $(cat out.txt)"
