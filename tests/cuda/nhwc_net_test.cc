@@ -55,18 +55,27 @@ NetParam wide_net(Dim batch) {
       DeconvolutionLayer{"up", {"leaky"}, {.kernel = 2, .num_output = 3, .stride = 2}},
       PoolingLayer{"drawn", {"gate"}, {.pooling = Pooling::Stochastic, .kernel = 2, .stride = 2}},
       // Others, which want NCHW.
+      SigmoidLayer{"lit", {"up"}},
+      with(PoolingLayer{"pool", {"up"}, {.kernel = 2, .stride = 2}}, {.top = {"placed", "places"}}),
+      with(SliceLayer{"halves", {"lit"}, {.axis = 2}}, {.top = {"upper", "lower"}}),
       DropoutLayer{"drop", {"up"}, {.ratio = 0.3}},
       MVNLayer{"mvn", {"up"}},
-      ConcatLayer{"tall", {"drop", "mvn"}, {.axis = 2}},
-      ScaleLayer{"by_row", {"tall"}, {.axis = 2}},
-      EltwiseLayer{"again", {"drop", "up"}},
+      ScaleLayer{"by_row", {"lit"}, {.axis = 2}},
+      BiasLayer{"by_column", {"lit"}, {.axis = 3}},
+      ScaleLayer{"by_other", {"lit", "up"}, {.axis = 0}},
+      BiasLayer{"and_other", {"lit", "up"}, {.axis = 0}},
+      EltwiseLayer{"all", {"by_row", "by_column", "by_other", "and_other", "mvn"}},
+      ConcatLayer{"tall", {"up", "lit"}, {.axis = 2}},
+      EltwiseLayer{"again", {"drop", "up", "all"}},
       ConvolutionLayer{"last", {"again"}, {.kernel = 3, .num_output = 5}},
       PoolingLayer{"one", {"last"}, {.pooling = Pooling::Ave, .global = true}},
       EltwiseLayer{"of_pixels", {"one", "one"}},
       FlattenLayer{"flat", {"of_pixels"}},
-      InnerProductLayer{"ip", {"by_row"}, {.num_output = 5}},
+      InnerProductLayer{"ip", {"tall"}, {.num_output = 5}},
       InnerProductLayer{"side", {"drawn"}, {.num_output = 5}},
-      EltwiseLayer{"scores", {"ip", "side", "flat"}},
+      InnerProductLayer{"placed_scores", {"placed"}, {.num_output = 5}},
+      InnerProductLayer{"upper_scores", {"upper"}, {.num_output = 5}},
+      EltwiseLayer{"scores", {"ip", "side", "flat", "placed_scores", "upper_scores"}},
       SoftmaxWithLoss{"loss", {"scores", "label"}});
   net.add(with(SliceLayer{"slice", {"parts"}, {.slice_point = {5}}}, {.top = {"few", "many"}}))
       .add(ConvolutionLayer{"of_many", {"many"}, {.kernel = 4, .num_output = 5}})
@@ -87,6 +96,10 @@ void check_training(const NetParam& net, const NetOptions& options, const Shape&
   for (Solver* const solver : {&here, &there}) solver->set_training_data(images(shape));
   CHECK(worst_loss(here, there, 8) < 1e-9);
   CHECK(equal(here.net().weights().arena(), there.net().weights().arena(), 1e-9));
+  for (const std::string& name : here.net().outputs()) {
+    CAPTURE(name);
+    CHECK(equal(here.net().blob(name), there.net().blob(name), 1e-9));
+  }
 }
 
 std::size_t casts_in(const std::string& text) {
