@@ -36,9 +36,7 @@ class RunningPooling final : public Layer {
   May may_be_bf16(std::size_t, std::size_t tops) const override {
     return tops == 1 ? May::WhereInputsAre : May::Never;  // places are no numbers of BF16
   }
-  May may_be_nhwc(std::size_t, std::size_t tops) const override {
-    return tops == 1 ? May::WhereInputsAre : May::Never;  // places are of planes
-  }
+  May may_be_nhwc(std::size_t, std::size_t) const override { return May::WhereInputsAre; }
 
   void forward(LayerIO& io) override {
     const void* const x = io.bottom().raw();

@@ -135,9 +135,6 @@ Net::Plan::Form Net::Plan::form_of(
   const auto all = [&](const auto& is) {
     return std::ranges::all_of(given, [&](std::size_t b) { return is(blobs[b]); });
   };
-  const auto any = [&](const auto& is) {
-    return std::ranges::any_of(given, [&](std::size_t b) { return is(blobs[b]); });
-  };
   if (options.bf16) {
     const May may = node.layer->may_be_bf16(given.size(), tops.size());
     const bool inputs_are = all([](const Blob& blob) { return blob.form.dtype == DType::BF16; });
@@ -147,10 +144,9 @@ Net::Plan::Form Net::Plan::form_of(
   if (options.nhwc.value_or(options.bf16) && std::ranges::all_of(tops, is_image) &&
       all([&](const Blob& blob) { return is_image(blob.shape); })) {
     const May may = node.layer->may_be_nhwc(given.size(), tops.size());
-    // A blob that is the same in both orders says nothing.
-    const bool inputs_are = any([](const Blob& blob) { return blob.form.nhwc; }) && all([&](const Blob& blob) {
-                              return blob.form.nhwc || !form_of(blob.shape, {blob.form.dtype, true}).nhwc;
-                            });
+    const bool inputs_are = all([](const Blob& blob) {
+      return form_of(blob.shape, {blob.form.dtype, true}) == blob.form;
+    });
     form.nhwc = may == May::Always || (may == May::WhereInputsAre && inputs_are);
   }
   return form;
