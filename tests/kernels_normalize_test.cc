@@ -230,6 +230,113 @@ TEST_CASE("batch normalisation") {
   });
 }
 
+TEST_CASE("batch normalisation with scale, bias and activation") {
+  constexpr double eps = 1e-3, fade = 0.75;
+  on_every_backend([](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    for (const ChannelShape& s : kChannelShapes) {
+      if (!backend.scales_batch_norm(s)) continue;
+      CAPTURE(to_string(s));
+      const std::size_t n = count_of(s), channels = static_cast<std::size_t>(s.channels);
+      const double numbers = static_cast<double>(s.outer * s.inner);
+      const auto x = random_array<T>(n, 1, 1, 4), dy = random_array<T>(n, 2);
+      const auto scale = random_array<T>(channels, 5, -2, 2), bias = random_array<T>(channels, 6);
+      const auto old_scale = random_array<T>(channels, 7), old_bias = random_array<T>(channels, 8);
+      const auto mean_before = random_array<T>(channels, 3), variance_before = random_array<T>(channels, 4, 0.5, 2);
+      for (const bool by_running : {false, true}) {
+        for (const Activation& activation : {Activation{}, Activation{true, 0}, Activation{true, 0.25}}) {
+          for (const bool has_bias : {false, true}) {
+            const bool accumulate = has_bias;
+            std::vector<double> mean(channels), factor(channels), sum(channels), product(channels);
+            std::vector<double> y(n), h(n), top(n), dx(n), dscale(channels), dbias(channels);
+            for (std::size_t i = 0; i < n; ++i) mean[channel_of(s, i)] += number(x, i) / numbers;
+            for (std::size_t i = 0; i < n; ++i) {
+              const std::size_t c = channel_of(s, i);
+              factor[c] += (number(x, i) - mean[c]) * (number(x, i) - mean[c]) / numbers;
+            }
+            for (std::size_t c = 0; c < channels; ++c) {
+              if (by_running) mean[c] = number(mean_before, c) / 2, factor[c] = number(variance_before, c) / 2;
+              factor[c] = 1 / std::sqrt(factor[c] + eps);
+            }
+            for (std::size_t i = 0; i < n; ++i) {
+              const std::size_t c = channel_of(s, i);
+              h[i] = (number(x, i) - mean[c]) * factor[c];
+              const double z = number(scale, c) * h[i] + (has_bias ? number(bias, c) : 0);
+              const double slope = activation.relu && z <= 0 ? activation.negative_slope : 1;
+              y[i] = slope * z;
+              top[i] = slope * number(dy, i);
+              sum[c] += top[i];
+              product[c] += top[i] * h[i];
+            }
+            for (std::size_t i = 0; i < n; ++i) {
+              const std::size_t c = channel_of(s, i);
+              const double rest = by_running ? 0 : (sum[c] + h[i] * product[c]) / numbers;
+              dx[i] = factor[c] * number(scale, c) * (top[i] - rest);
+            }
+            for (std::size_t c = 0; c < channels; ++c) {
+              dscale[c] = product[c] + (accumulate ? number(old_scale, c) : 0);
+              dbias[c] = sum[c] + (accumulate ? number(old_bias, c) : 0);
+            }
+
+            const auto plan = backend.scaled_batch_norm(dtype_of<T>, s, eps, activation);
+            Array<T> means = mean_before, variances = variance_before, count(1, T(2)), out(n), again(n);
+            const RunningMoments running{means.data(), variances.data(), count.data()};
+            const T* const added = has_bias ? bias.data() : nullptr;
+            Scratch state(plan->state_bytes()), scratch(plan->scratch_bytes());
+            if (by_running)
+              plan->forward_by_running(x.data(), running, scale.data(), added, out.data(), state.get());
+            else
+              plan->forward(x.data(), fade, running, scale.data(), added, out.data(), state.get());
+            CHECK(difference(out, y) < tolerance<T>(100));
+            CHECK(same_bits(means, mean_before) == by_running);
+            CHECK(same_bits(variances, variance_before) == by_running);
+            CHECK(number(count, 0) == (by_running ? 2 : fade * 2 + 1));
+            if (!by_running) {
+              const auto alone = backend.batch_norm(dtype_of<T>, s, eps);
+              Array<T> of_means = mean_before, of_variances = variance_before, of_count(1, T(2)), spare(n);
+              Scratch own(alone->state_bytes());
+              alone->forward(
+                  x.data(),
+                  fade,
+                  {of_means.data(), of_variances.data(), of_count.data()},
+                  spare.data(),
+                  own.get());
+              CHECK(same_bits(means, of_means));
+              CHECK(same_bits(variances, of_variances));
+            }
+            plan->recompute(x.data(), scale.data(), added, again.data(), state.get());
+            CHECK(same_bits(again, out));
+
+            for (const bool wants_dx : {true, false}) {
+              for (const bool learns : {true, false}) {
+                Array<T> gradient(n, T(7)), of_scale = old_scale, of_bias = old_bias;
+                const ScaledBatchNormGradients args{
+                    x.data(),
+                    out.data(),
+                    scale.data(),
+                    dy.data(),
+                    wants_dx ? gradient.data() : nullptr,
+                    learns ? of_scale.data() : nullptr,
+                    learns && has_bias ? of_bias.data() : nullptr,
+                    accumulate};
+                if (by_running)
+                  plan->backward_by_running(args, state.get(), scratch.get());
+                else
+                  plan->backward(args, state.get(), scratch.get());
+                if (wants_dx) CHECK(difference(gradient, dx) < tolerance<T>(1000));
+                if (learns) CHECK(difference(of_scale, dscale) < tolerance<T>(numbers));
+                if (learns && has_bias) CHECK(difference(of_bias, dbias) < tolerance<T>(numbers));
+                if (!learns) CHECK(same_bits(of_scale, old_scale));
+                if (!learns || !has_bias) CHECK(same_bits(of_bias, old_bias));
+              }
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
 TEST_CASE("normalisation of rows") {
   on_every_backend([](Backend& backend, auto zero) {
     using T = decltype(zero);

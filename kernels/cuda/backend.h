@@ -34,6 +34,8 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Lrn> lrn(DType, const LrnShape&) override;
   std::unique_ptr<Channels> channels(DType, const ChannelShape&) override;
   std::unique_ptr<BatchNorm> batch_norm(DType, const ChannelShape&, double eps) override;
+  bool scales_batch_norm(const ChannelShape&) const override { return true; }
+  std::unique_ptr<ScaledBatchNorm> scaled_batch_norm(DType, const ChannelShape&, double eps, Activation) override;
   std::unique_ptr<LayerNorm> layer_norm(DType, const LayerNormShape&) override;
   void relu(DType, Index count, double negative_slope, const void* x, void* y) override;
   void relu_backward(DType, Index count, double negative_slope, const void* gate, const void* dy, void* dx) override;

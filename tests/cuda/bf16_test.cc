@@ -313,6 +313,52 @@ TEST_CASE("bf16: batch normalisation") {
   }
 }
 
+TEST_CASE("bf16: batch normalisation with scale, bias and activation") {
+  for (const ChannelShape& shape : kChannelShapes) {
+    for (int given = 0; given < 16; ++given) {
+      const bool by_running = given & 1, has_bias = given & 2, special = given & 4, relu = given & 8;
+      check_rounded_once([&](Backend& backend, auto zero) {
+        using T = decltype(zero);
+        using P = Beside<T>;
+        const std::size_t n = size_of(shape), channels = static_cast<std::size_t>(shape.channels);
+        auto x = half_numbers<T>(n, 1, 2, 4);
+        if (special && n > 0) x[0] = static_cast<T>(kNan), x[n - 1] = static_cast<T>(kInf);
+        const auto dy = half_numbers<T>(n, 2);
+        const auto scale = float_numbers<P>(channels, 3, 0.5, 2), bias = float_numbers<P>(channels, 4);
+        auto dscale = float_numbers<P>(channels, 5), dbias = float_numbers<P>(channels, 6);
+        auto mean = float_numbers<P>(channels, 7, 2, 4), variance = float_numbers<P>(channels, 8, 0.5, 2);
+        auto factor = float_numbers<P>(1, 9, 0.5, 2);
+        const RunningMoments running{mean.data(), variance.data(), factor.data()};
+        const P* const added = has_bias ? bias.data() : nullptr;
+        const auto plan = backend.scaled_batch_norm(dtype_of<T>, shape, 1e-5, {relu, 0.25});
+        Scratch state(plan->state_bytes()), scratch(plan->scratch_bytes());
+        Array<T> y(n), again(n), dx(n);
+        const ScaledBatchNormGradients args{
+            x.data(),
+            y.data(),
+            scale.data(),
+            dy.data(),
+            dx.data(),
+            dscale.data(),
+            has_bias ? dbias.data() : nullptr,
+            has_bias};
+        if (by_running) {
+          plan->forward_by_running(x.data(), running, scale.data(), added, y.data(), state.get());
+          plan->backward_by_running(args, state.get(), scratch.get());
+        } else {
+          plan->forward(x.data(), 0.9, running, scale.data(), added, y.data(), state.get());
+          plan->backward(args, state.get(), scratch.get());
+        }
+        plan->recompute(x.data(), scale.data(), added, again.data(), state.get());
+        CHECK(same_bits(again, y));
+        return Written{
+            {doubles(y), doubles(dx)},
+            {doubles(dscale), doubles(dbias), doubles(mean), doubles(variance), doubles(factor)}};
+      });
+    }
+  }
+}
+
 PoolingShape pooling_shape(
     Index batch, Index channels, Index height, Index width, Index kernel, Index stride, Index pad) {
   const auto out = [&](Index size) {
