@@ -447,7 +447,7 @@ struct ScaledBatchNormGradients {
   bool accumulate;
 };
 
-/// y = act(scale[c] * h + bias[c]), h being what BatchNorm makes of x: three layers that pass through memory once.
+/// y = act(scale[c] * h + bias[c]), h being what BatchNorm makes of x: three layers in one.
 /// `bias` may be null, and y may be x where no backward follows.
 class ScaledBatchNorm {
  public:

@@ -13,20 +13,20 @@ Index count_of(const ChannelShape& shape) {
 template <class T, class A = Arithmetic<T>>
 void finish(Context& context, const ChannelShape& shape, const A* bias, bool relu, A slope, T* y) {
   if (bias)
-    for_channel_elements(context, "bias and activation", shape, [=] __device__(Index c, Index i) {
+    write_channels(context, "bias and activation", shape, y, [=] __device__(Index c, Index i) {
       const A sum = y[i] + bias[c];
-      y[i] = static_cast<T>(relu ? rectified(sum, slope) : sum);
+      return relu ? rectified(sum, slope) : sum;
     });
   else if (relu)
-    for_each(context, "activation", count_of(shape), [=] __device__(Index i) {
-      y[i] = static_cast<T>(rectified<A>(y[i], slope));
+    write_each(context, "activation", count_of(shape), y, [=] __device__(Index i) {
+      return rectified<A>(y[i], slope);
     });
 }
 
 template <class T, class A = Arithmetic<T>>
 void gate(Context& context, const ChannelShape& shape, const T* y, A slope, T* dy) {
-  for_each(context, "gradient of an activation", count_of(shape), [=] __device__(Index i) {
-    dy[i] = static_cast<T>(gated<A>(y[i], dy[i], slope));
+  write_each(context, "gradient of an activation", count_of(shape), dy, [=] __device__(Index i) {
+    return gated<A>(y[i], dy[i], slope);
   });
 }
 
@@ -39,10 +39,13 @@ void gate_and_add(
       shape,
       0.0,
       [=] __device__(Index, Index i) {
+        return Two<A>{dy[i], relu ? static_cast<A>(y[i]) : A(0)};
+      },
+      [=] __device__(Index, Index i, Two<A> read) {
         // In the same pass, as every element is loaded once.
-        A top = dy[i];
+        A top = read.first;
         if (relu) {
-          top = gated<A>(y[i], top, slope);
+          top = gated<A>(read.second, top, slope);
           dy[i] = static_cast<T>(top);
         }
         return static_cast<double>(top);

@@ -68,8 +68,8 @@ void use_running(Context& context, Index channels, double eps, const RunningMome
 
 template <class T, class A = Arithmetic<T>>
 void normalise(Context& context, const ChannelShape& shape, const T* x, const ChannelNumbers* numbers, T* y) {
-  for_channel_elements(context, "batch normalisation", shape, [=] __device__(Index c, Index i) {
-    y[i] = static_cast<T>((x[i] - static_cast<A>(numbers[c].shift)) * static_cast<A>(numbers[c].scale));
+  write_channels(context, "batch normalisation", shape, y, [=] __device__(Index c, Index i) {
+    return (x[i] - static_cast<A>(numbers[c].shift)) * static_cast<A>(numbers[c].scale);
   });
 }
 
@@ -90,17 +90,16 @@ void gradient(Context& context, const ChannelShape& shape, const T* y, const T* 
         numbers[c].mean = sums.first / n;
         numbers[c].slope = sums.second / n;
       });
-  for_channel_elements(context, "gradient of a batch normalisation", shape, [=] __device__(Index c, Index i) {
+  write_channels(context, "gradient of a batch normalisation", shape, dx, [=] __device__(Index c, Index i) {
     const ChannelNumbers now = numbers[c];
-    dx[i] = static_cast<T>(
-        static_cast<A>(now.scale) * (dy[i] - static_cast<A>(now.mean) - static_cast<A>(now.slope) * y[i]));
+    return static_cast<A>(now.scale) * (dy[i] - static_cast<A>(now.mean) - static_cast<A>(now.slope) * y[i]);
   });
 }
 
 template <class T, class A = Arithmetic<T>>
 void scale(Context& context, const ChannelShape& shape, const ChannelNumbers* numbers, const T* dy, T* dx) {
-  for_channel_elements(context, "gradient of a batch normalisation", shape, [=] __device__(Index c, Index i) {
-    dx[i] = static_cast<T>(static_cast<A>(numbers[c].scale) * dy[i]);
+  write_channels(context, "gradient of a batch normalisation", shape, dx, [=] __device__(Index c, Index i) {
+    return static_cast<A>(numbers[c].scale) * dy[i];
   });
 }
 
@@ -147,9 +146,9 @@ struct ScaledChannels {
 
   __device__ A distance(Index c, T x) const { return x - shift[c]; }
   __device__ A before_activation(Index c, T x) const { return distance(c, x) * gain[c] + bias[c]; }
-  __device__ T output(Index c, T x) const {
+  __device__ A output(Index c, T x) const {
     const A sum = before_activation(c, x);
-    return static_cast<T>(relu ? rectified(sum, slope) : sum);
+    return relu ? rectified(sum, slope) : sum;
   }
   /// dy before the activation, whose input is had again sooner than its output is read.
   __device__ A gradient(Index c, T x, T dy) const {
@@ -172,8 +171,8 @@ struct KeepScaled {
 
 template <class T, class A = Arithmetic<T>>
 void write_outputs(Context& context, const ChannelShape& shape, const ScaledChannels<T>& by, const T* x, T* y) {
-  for_channel_elements(context, "scaled batch normalisation", shape, [=] __device__(Index c, Index i) {
-    y[i] = by.output(c, x[i]);
+  write_channels(context, "scaled batch normalisation", shape, y, [=] __device__(Index c, Index i) {
+    return by.output(c, x[i]);
   });
 }
 
@@ -237,14 +236,13 @@ class ScaledBatchNormPlan final : public ScaledBatchNorm {
     sum_gradients(context_, shape_, by, args, mean, slope);
     if (!args.dx) return;
     const T *const x = in<T>(args.x), *const dy = in<T>(args.dy);
-    T* const dx = out<T>(args.dx);
-    for_channel_elements(
+    write_channels(
         context_,
         "gradient of a scaled batch normalisation",
         shape_,
+        out<T>(args.dx),
         [=] __device__(Index c, Index i) {
-          const A rest = by.gradient(c, x[i], dy[i]) - mean[c] - slope[c] * by.distance(c, x[i]);
-          dx[i] = static_cast<T>(by.gain[c] * rest);
+          return by.gain[c] * (by.gradient(c, x[i], dy[i]) - mean[c] - slope[c] * by.distance(c, x[i]));
         });
   }
   void backward_by_running(const ScaledBatchNormGradients& args, const void* state, void*) override {
@@ -252,12 +250,12 @@ class ScaledBatchNormPlan final : public ScaledBatchNorm {
     if (args.dscale || args.dbias) sum_gradients<T, A>(context_, shape_, by, args, nullptr, nullptr);
     if (!args.dx) return;
     const T *const x = in<T>(args.x), *const dy = in<T>(args.dy);
-    T* const dx = out<T>(args.dx);
-    for_channel_elements(
+    write_channels(
         context_,
         "gradient of a scaled batch normalisation",
         shape_,
-        [=] __device__(Index c, Index i) { dx[i] = static_cast<T>(by.gain[c] * by.gradient(c, x[i], dy[i])); });
+        out<T>(args.dx),
+        [=] __device__(Index c, Index i) { return by.gain[c] * by.gradient(c, x[i], dy[i]); });
   }
 
  private:

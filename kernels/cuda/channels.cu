@@ -6,9 +6,9 @@ namespace {
 
 template <class T, class A = Arithmetic<T>>
 void affine(Context& context, const ChannelShape& shape, const T* x, const A* scale, const A* bias, T* y) {
-  for_channel_elements(context, "scale and bias", shape, [=] __device__(Index c, Index i) {
+  write_channels(context, "scale and bias", shape, y, [=] __device__(Index c, Index i) {
     const A product = scale ? scale[c] * x[i] : x[i];
-    y[i] = static_cast<T>(bias ? product + bias[c] : product);
+    return bias ? product + bias[c] : product;
   });
 }
 
@@ -25,11 +25,16 @@ void affine_backward(Context& context, const ChannelShape& shape, const ChannelG
         "gradient of scale and bias",
         shape,
         Pair{0, 0},
-        [=] __device__(Index c, Index i) {
+        [=] __device__(Index, Index i) {
+          return Two<A>{dy[i], dscale ? static_cast<A>(x[i]) : A(0)};
+        },
+        [=] __device__(Index c, Index i, Two<A> read) {
           // In the same pass, as every element is loaded once.
-          const A top = dy[i];
+          const A top = read.first;
           if (dx) dx[i] = static_cast<T>(scale ? scale[c] * top : top);
-          return Pair{dscale ? static_cast<double>(top) * static_cast<double>(x[i]) : 0, static_cast<double>(top)};
+          return Pair{
+              dscale ? static_cast<double>(top) * static_cast<double>(read.second) : 0,
+              static_cast<double>(top)};
         },
         AddPairs{},
         [=] __device__(Index c, Pair sums) {
@@ -40,19 +45,23 @@ void affine_backward(Context& context, const ChannelShape& shape, const ChannelG
   }
   if (!dx) return;
   if (scale)
-    for_channel_elements(context, "gradient through a scale", shape, [=] __device__(Index c, Index i) {
-      dx[i] = static_cast<T>(scale[c] * dy[i]);
+    write_channels(context, "gradient through a scale", shape, dx, [=] __device__(Index c, Index i) {
+      return scale[c] * dy[i];
     });
   else if (dx != dy)
-    for_each(context, "gradient through a bias", shape.outer * shape.channels * shape.inner, [=] __device__(Index i) {
-      dx[i] = dy[i];
-    });
+    write_each(
+        context,
+        "gradient through a bias",
+        shape.outer * shape.channels * shape.inner,
+        dx,
+        [=] __device__(Index i) { return dy[i]; });
 }
 
 template <class T, class A = Arithmetic<T>>
 void prelu(Context& context, const ChannelShape& shape, const T* x, const A* slope, T* y) {
-  for_channel_elements(context, "PReLU", shape, [=] __device__(Index c, Index i) {
-    y[i] = static_cast<T>(x[i] < A(0) ? slope[c] * x[i] : x[i]);
+  write_channels(context, "PReLU", shape, y, [=] __device__(Index c, Index i) {
+    const A v = x[i];
+    return v < A(0) ? slope[c] * v : v;
   });
 }
 
@@ -69,8 +78,11 @@ void prelu_backward(Context& context, const ChannelShape& shape, const ChannelGr
         "gradient of slopes",
         shape,
         0.0,
-        [=] __device__(Index c, Index i) {
-          const A top = dy[i], v = x[i];
+        [=] __device__(Index, Index i) {
+          return Two<A>{dy[i], x[i]};
+        },
+        [=] __device__(Index c, Index i, Two<A> read) {
+          const A top = read.first, v = read.second;
           if (dx) dx[i] = static_cast<T>(v > A(0) ? top : slope[c] * top);
           return v > A(0) ? 0.0 : static_cast<double>(top) * static_cast<double>(v);
         },
@@ -81,8 +93,9 @@ void prelu_backward(Context& context, const ChannelShape& shape, const ChannelGr
     return;
   }
   if (dx)
-    for_channel_elements(context, "gradient through a PReLU", shape, [=] __device__(Index c, Index i) {
-      dx[i] = static_cast<T>(x[i] > A(0) ? dy[i] : slope[c] * dy[i]);
+    write_channels(context, "gradient through a PReLU", shape, dx, [=] __device__(Index c, Index i) {
+      const A top = dy[i];
+      return x[i] > A(0) ? top : slope[c] * top;
     });
 }
 

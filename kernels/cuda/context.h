@@ -54,7 +54,7 @@ class Context {
   void launch(const void* kernel, Index blocks, int threads, void* parameter, const char* what, bool changes = false);
 
   /// What blocks of a kernel leave for one that adds it up; kPartialBytes.
-  static constexpr std::size_t kPartialBytes = 1024 * 1024;
+  static constexpr std::size_t kPartialBytes = 8 * 1024 * 1024;
   void* partial() const { return partial_; }
 
   /// Throw DeviceError: "cuda:0: softmax: CUDNN_STATUS_BAD_PARAM ...".

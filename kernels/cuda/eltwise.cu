@@ -36,50 +36,59 @@ Inputs<T> gather(const Context& context, int inputs, const void* const* x, const
 
 template <class T, class A = Arithmetic<T>>
 void sum_of(Context& context, Index count, const Inputs<T>& all, bool relu, A slope, T* y) {
-  for_each(context, "element-wise sum", count, [=] __device__(Index i) {
+  if (all.count == 2) {  // as behind most branches; without a loop all is read at once
+    const T *const first = all.x[0], *const second = all.x[1];
+    const A of_first = all.coeff[0], of_second = all.coeff[1];
+    write_each(context, "element-wise sum", count, y, [=] __device__(Index i) {
+      const A result = of_first * first[i] + of_second * second[i];
+      return relu ? rectified(result, slope) : result;
+    });
+    return;
+  }
+  write_each(context, "element-wise sum", count, y, [=] __device__(Index i) {
     A result = all.coeff[0] * all.x[0][i];
     for (int k = 1; k < all.count; ++k) result += all.coeff[k] * all.x[k][i];
-    y[i] = static_cast<T>(relu ? rectified(result, slope) : result);
+    return relu ? rectified(result, slope) : result;
   });
 }
 
 template <class T, class A = Arithmetic<T>>
 void product_of(Context& context, Index count, const Inputs<T>& all, bool relu, A slope, T* y) {
-  for_each(context, "element-wise product", count, [=] __device__(Index i) {
+  write_each(context, "element-wise product", count, y, [=] __device__(Index i) {
     A result = all.x[0][i];
     for (int k = 1; k < all.count; ++k) result *= all.x[k][i];
-    y[i] = static_cast<T>(relu ? rectified(result, slope) : result);
+    return relu ? rectified(result, slope) : result;
   });
 }
 
 template <class T, class A = Arithmetic<T>>
 void maximum_of(Context& context, Index count, const Inputs<T>& all, bool relu, A slope, T* y) {
-  for_each(context, "element-wise maximum", count, [=] __device__(Index i) {
+  write_each(context, "element-wise maximum", count, y, [=] __device__(Index i) {
     A result = all.x[0][i];
     for (int k = 1; k < all.count; ++k)
       if (beats<A>(all.x[k][i], result)) result = all.x[k][i];
-    y[i] = static_cast<T>(relu ? rectified(result, slope) : result);
+    return relu ? rectified(result, slope) : result;
   });
 }
 
 template <class T, class A = Arithmetic<T>>
 void sum_backward_of(Context& context, Index count, A coeff, const T* dy, T* dx) {
-  for_each(context, "gradient of a sum", count, [=] __device__(Index i) { dx[i] = static_cast<T>(coeff * dy[i]); });
+  write_each(context, "gradient of a sum", count, dx, [=] __device__(Index i) { return coeff * dy[i]; });
 }
 
 template <class T, class A = Arithmetic<T>>
 void product_backward_of(Context& context, Index count, const Inputs<T>& all, int input, const T* dy, T* dx) {
-  for_each(context, "gradient of a product", count, [=] __device__(Index i) {
+  write_each(context, "gradient of a product", count, dx, [=] __device__(Index i) {
     A result = dy[i];
     for (int k = 0; k < all.count; ++k)
       if (k != input) result *= all.x[k][i];
-    dx[i] = static_cast<T>(result);
+    return result;
   });
 }
 
 template <class T, class A = Arithmetic<T>>
 void maximum_backward_of(Context& context, Index count, const Inputs<T>& all, int input, const T* dy, T* dx) {
-  for_each(context, "gradient of a maximum", count, [=] __device__(Index i) {
+  write_each(context, "gradient of a maximum", count, dx, [=] __device__(Index i) {
     const A value = all.x[input][i];
     // The winner is the first that none before it beats or equals and none behind it beats.
     bool wins = true;
@@ -87,7 +96,7 @@ void maximum_backward_of(Context& context, Index count, const Inputs<T>& all, in
       if (k < input) wins = beats<A>(value, all.x[k][i]);
       if (k > input) wins = !beats<A>(all.x[k][i], value);
     }
-    dx[i] = static_cast<T>(wins ? dy[i] : A(0));
+    return wins ? static_cast<A>(dy[i]) : A(0);
   });
 }
 

@@ -20,6 +20,8 @@
 namespace sparknet::kernels::cuda {
 
 constexpr int kThreads = 256;
+/// Threads that a multiprocessor has room for.
+constexpr int kResident = 2048;
 
 #ifdef __CUDACC__
 template <class P>
@@ -68,6 +70,69 @@ void for_each(Context& context, const char* what, Index count, const F& f, bool 
   context.launch(kernel_of<Each<F>>(), blocks < most ? blocks : most, kThreads, &each, what, changes);
 }
 
+template <class T, class F>
+struct WriteEach {
+  Index count;
+  T* y;
+  F f;
+
+  __device__ void run() const {
+#ifdef __CUDACC__
+    const Index step = static_cast<Index>(gridDim.x) * kThreads;
+    Index i = static_cast<Index>(blockIdx.x) * kThreads + threadIdx.x;
+#else
+    const Index step = 1;
+    Index i = 0;
+#endif
+    // A write may be to what is read next, for all that a compiler knows: so several are held back together.
+    constexpr int kTogether = sizeof(T) == 2 ? 8 : 4;
+    for (; i + (kTogether - 1) * step < count; i += kTogether * step) {
+      T made[kTogether];
+      for (int k = 0; k < kTogether; ++k) made[k] = static_cast<T>(f(i + k * step));
+      for (int k = 0; k < kTogether; ++k) y[i + k * step] = made[k];
+    }
+    for (; i < count; i += step) y[i] = static_cast<T>(f(i));
+  }
+};
+
+/// y[i] = f(i) for 0 <= i < count, in any order, where what f(i) reads nobody writes but for y[i]. Memory is kept busy
+/// as by a copy, which one read at a time for each thread does not.
+template <class T, class F>
+void write_each(Context& context, const char* what, Index count, T* y, const F& f) {
+  static_assert(std::is_trivially_copyable_v<F>);
+  if (count <= 0) return;
+  WriteEach<T, F> each{count, y, f};
+  // As many threads as there is room for at a time.
+  const Index blocks = (count + kThreads - 1) / kThreads,
+              most = Index{kResident / kThreads} * context.multiprocessors();
+  context.launch(kernel_of<WriteEach<T, F>>(), blocks < most ? blocks : most, kThreads, &each, what);
+}
+
+/// Joins use(i, fetch(i)) to `total` for i = first, first + step, ... < count, in this order. What fetch reads nobody
+/// writes but a use of the same i, so that several are under way together.
+template <class R, class Fetch, class Use, class Join>
+__device__ R
+join_all(Index first, Index step, Index count, R total, const Fetch& fetch, const Use& use, const Join& join) {
+  constexpr int kTogether = 4;
+  using Fetched = std::decay_t<decltype(fetch(Index{}))>;
+  Index i = first;
+  for (; i + (kTogether - 1) * step < count; i += kTogether * step) {
+    Fetched fetched[kTogether];
+    for (int k = 0; k < kTogether; ++k) fetched[k] = fetch(i + k * step);
+    for (int k = 0; k < kTogether; ++k) total = join(total, use(i + k * step, fetched[k]));
+  }
+  for (; i < count; i += step) total = join(total, use(i, fetch(i)));
+  return total;
+}
+
+/// A use that is what was fetched.
+struct AsFetched {
+  template <class V>
+  __device__ V operator()(Index, V value) const {
+    return value;
+  }
+};
+
 /// The threads of a block. All of them call the same functions.
 class Row {
  public:
@@ -102,12 +167,16 @@ class Row {
   /// What was written before the call may be read after it, as after sync().
   template <class R, class Load, class Join>
   __device__ R reduce(Index count, R start, const Load& load, const Join& join) const {
+    return reduce(count, start, load, AsFetched{}, join);
+  }
+  /// The same of use(i, fetch(i)), as join_all() does it.
+  template <class R, class Fetch, class Use, class Join>
+  __device__ R reduce(Index count, R start, const Fetch& fetch, const Use& use, const Join& join) const {
     static_assert(sizeof(R) % 4 == 0 && sizeof(R) <= 32);
-    R total = start;
 #ifdef __CUDACC__
     __shared__ alignas(16) unsigned char memory[32 * 32];
     R* const parts = reinterpret_cast<R*>(memory);
-    for (Index i = threadIdx.x; i < count; i += blockDim.x) total = join(total, load(i));
+    R total = join_all(threadIdx.x, blockDim.x, count, start, fetch, use, join);
     for (unsigned distance = 16; distance > 0; distance /= 2) total = join(total, shuffle_down(total, distance));
     const unsigned warp = threadIdx.x / 32, warps = blockDim.x / 32;
     __syncthreads();  // parts of the reduction before this one have been read
@@ -115,10 +184,10 @@ class Row {
     __syncthreads();
     total = parts[0];
     for (unsigned w = 1; w < warps; ++w) total = join(total, parts[w]);
-#else
-    for (Index i = 0; i < count; ++i) total = join(total, load(i));
-#endif
     return total;
+#else
+    return join_all(0, 1, count, start, fetch, use, join);
+#endif
   }
 
   /// The sum of load(i), which gives an R.

@@ -33,11 +33,8 @@ struct Numbers {
 template <class T, MapKind kKind, class A = Arithmetic<T>>
 void map_as(Context& context, const Map& map, Index count, const T* x, T* y) {
   const Numbers<A> m(map);
-  for_each(context, "map", count, [=] __device__(Index i) {
-    if (kKind == MapKind::Constant) {
-      y[i] = static_cast<T>(m.a);
-      return;
-    }
+  write_each(context, "map", count, y, [=] __device__(Index i) {
+    if (kKind == MapKind::Constant) return m.a;
     const A v = x[i];
     A result = 0;
     switch (kKind) {
@@ -59,7 +56,7 @@ void map_as(Context& context, const Map& map, Index count, const T* x, T* y) {
       case MapKind::Swish: result = v * sigmoid(m.a * v); break;
       case MapKind::Tanh: result = std::tanh(v); break;
     }
-    y[i] = static_cast<T>(result);
+    return result;
   });
 }
 
@@ -67,11 +64,9 @@ template <class T, MapKind kKind, class A = Arithmetic<T>>
 void slope_as(Context& context, const Map& map, Index count, const T* operand, const T* dy, T* dx) {
   const Numbers<A> m(map);
   const bool of_y = map.a >= 0;  // Elu
-  for_each(context, "gradient of a map", count, [=] __device__(Index i) {
-    if (kKind == MapKind::Affine || kKind == MapKind::Constant || kKind == MapKind::Step) {
-      dx[i] = static_cast<T>(kKind == MapKind::Affine ? dy[i] * m.a : A(0));
-      return;
-    }
+  write_each(context, "gradient of a map", count, dx, [=] __device__(Index i) {
+    if (kKind == MapKind::Affine || kKind == MapKind::Constant || kKind == MapKind::Step)
+      return kKind == MapKind::Affine ? dy[i] * m.a : A(0);
     const A v = operand[i];
     A slope = 0;
     switch (kKind) {
@@ -101,7 +96,7 @@ void slope_as(Context& context, const Map& map, Index count, const T* operand, c
         break;
       case MapKind::Swish: slope = gated_slope(v, sigmoid(m.a * v), m.a); break;
     }
-    dx[i] = static_cast<T>(dy[i] * slope);
+    return dy[i] * slope;
   });
 }
 
@@ -133,24 +128,24 @@ void with_kind(MapKind kind, F&& f) {
 
 template <class T, class A = Arithmetic<T>>
 void relu_of(Context& context, Index count, A slope, const T* x, T* y) {
-  for_each(context, "ReLU", count, [=] __device__(Index i) { y[i] = static_cast<T>(rectified<A>(x[i], slope)); });
+  write_each(context, "ReLU", count, y, [=] __device__(Index i) { return rectified<A>(x[i], slope); });
 }
 
 template <class T, class A = Arithmetic<T>>
 void relu_backward_of(Context& context, Index count, A slope, const T* gate, const T* dy, T* dx) {
-  for_each(context, "gradient of a ReLU", count, [=] __device__(Index i) {
-    dx[i] = static_cast<T>(gated<A>(gate[i], dy[i], slope));
+  write_each(context, "gradient of a ReLU", count, dx, [=] __device__(Index i) {
+    return gated<A>(gate[i], dy[i], slope);
   });
 }
 
 template <class From, class To>
 void convert_all(Context& context, Index count, const From* x, To* y) {
-  for_each(context, "conversion", count, [=] __device__(Index i) { y[i] = static_cast<To>(static_cast<float>(x[i])); });
+  write_each(context, "conversion", count, y, [=] __device__(Index i) { return static_cast<float>(x[i]); });
 }
 
 template <class T, class A = Arithmetic<T>>
 void axpy_of(Context& context, Index count, A a, const T* x, T* y) {
-  for_each(context, "axpy", count, [=] __device__(Index i) { y[i] = static_cast<T>(y[i] + a * x[i]); });
+  write_each(context, "axpy", count, y, [=] __device__(Index i) { return y[i] + a * x[i]; });
 }
 
 template <class T>
