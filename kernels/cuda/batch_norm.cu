@@ -33,7 +33,10 @@ void take_moments(
   const double n = static_cast<double>(shape.outer * inner), unbiased = n > 1 ? n / (n - 1) : 1;
   A *const means = static_cast<A*>(running.mean), *const variances = static_cast<A*>(running.variance);
   A* const factor = static_cast<A*>(running.factor);
-  if (n == 0) return;
+  if (n == 0) {
+    for_each(context, "moments of nothing", shape.channels, [=] __device__(Index c) { keep(c, 0, scale_for(0, eps)); });
+    return;
+  }
   reduce_channels(
       context,
       "moments of a batch",
