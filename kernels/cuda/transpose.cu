@@ -13,17 +13,17 @@ void by_elements(Context& context, Index outer, Index rows, Index columns, const
   const Index count = outer * rows * columns, plane = rows * columns;
   if (Divider::can_divide(count)) {
     const Divider by_plane(plane), by_rows(rows);
-    for_each(context, "transposition", count, [=] __device__(Index i) {
+    write_each(context, "transposition", count, y, [=] __device__(Index i) {
       const std::uint32_t o = by_plane.quotient(static_cast<std::uint32_t>(i));
       const auto at = static_cast<std::uint32_t>(i - static_cast<Index>(o) * plane);
       const Index column = by_rows.quotient(at), row = static_cast<Index>(at) - column * rows;
-      y[i] = static_cast<To>(static_cast<A>(x[static_cast<Index>(o) * plane + row * columns + column]));
+      return static_cast<A>(x[static_cast<Index>(o) * plane + row * columns + column]);
     });
     return;
   }
-  for_each(context, "transposition", count, [=] __device__(Index i) {
+  write_each(context, "transposition", count, y, [=] __device__(Index i) {
     const Index first = i / plane * plane, column = (i - first) / rows, row = i - first - column * rows;
-    y[i] = static_cast<To>(static_cast<A>(x[first + row * columns + column]));
+    return static_cast<A>(x[first + row * columns + column]);
   });
 }
 
