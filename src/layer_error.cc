@@ -14,7 +14,7 @@ NetError layer_error(
     const std::string& net, const LayerParam& layer, std::string_view why, std::span<const InputNote> inputs,
     std::string_view last_line) {
   std::string text = fmt::format("net \"{}\", layer \"{}\" ({}): {}", net, layer.name(), layer.type(), why);
-  if (const std::string at = place(layer.where()); !at.empty()) text += "\n  at " + at;
+  if (const std::string at = place(layer.where()); !at.empty()) text += fmt::format("\n  at {}", at);
   for (std::size_t i = 0; i < inputs.size(); ++i)
     text += fmt::format(
         "\n  input {}: {:<12} {:<18} {}",
