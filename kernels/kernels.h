@@ -782,7 +782,9 @@ class Backend {
   virtual void clip_factor(double limit, double* factor) = 0;
   /// Where *veto is -1: the number of the first of the verdicts that is not -1, or -1.
   virtual void veto(int count, const Index* verdicts, Index* veto) = 0;
+  /// May be kept back until end_updates(), to be done together with others; the arrays of two do not overlap.
   virtual void update(DType, const UpdatePass&) = 0;
+  virtual void end_updates() {}
 };
 
 /// The instruction sets the CPU kernels are built for: Portable is the compiler's baseline, V3 has AVX2 and FMA,

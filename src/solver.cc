@@ -196,6 +196,7 @@ struct Solver::State {
            .iteration = iteration,
            .gradient_factor = factor,
            .veto = net.backend().on_host() ? nullptr : net.plan_->veto()});
+    net.backend().end_updates();
   }
 
   /// Waits for forward passes until no more than `most` are on their way.

@@ -472,6 +472,68 @@ TEST_CASE("axpy, sums and sums of squares") {
   });
 }
 
+TEST_CASE("updates that are asked for together are those of one by one") {
+  on_every_backend([](Backend& backend, auto zero) {
+    using T = decltype(zero);
+    struct Arrays {
+      Array<T> w, h, h2;
+    };
+    // More than one kernel does, of which some are empty.
+    constexpr std::size_t kArrays = 110;
+    const auto size_of = [](std::size_t k) { return k % 7 == 3 ? std::size_t{0} : k % 10 == 0 ? 5000 + k : 1 + k; };
+    const auto run = [&](bool together) {
+      std::vector<Arrays> all;
+      std::vector<Array<T>> gradients;
+      for (std::size_t k = 0; k < kArrays; ++k) {
+        const auto seed = static_cast<unsigned>(3 * k);
+        const std::size_t n = size_of(k);
+        all.push_back(
+            {random_array<T>(n, seed), random_array<T>(n, seed + 1, 0, 1), random_array<T>(n, seed + 2, 0, 1)});
+        gradients.push_back(random_array<T>(n, seed + 7));
+      }
+      for (std::size_t k = 0; k < kArrays; ++k) {
+        UpdatePass pass{
+            .count = count_of(size_of(k)),
+            .weights = all[k].w.data(),
+            .gradient = gradients[k].data(),
+            .history = all[k].h.data(),
+            .history2 = all[k].h2.data(),
+            .rate = 0.01 * static_cast<double>(1 + k),
+            .decay = 0.02 * static_cast<double>(k % 3),
+            .gradient_scale = 0.5,
+            .momentum = 0.9,
+            .gain = 0.1,
+            .momentum2 = 0.99,
+            .gain2 = 0.01,
+            .delta = 0.001,
+            .shrink = 0.001 * static_cast<double>(k % 4)};
+        // Of every kind, and each number that arrays of a kernel have in common differs somewhere.
+        pass.kind = static_cast<UpdateKind>(k / 60);
+        if (k == 61) pass.momentum = 0.8;
+        if (k == 63) pass.gain = 0.2;
+        if (k == 65) pass.delta = 0.1;
+        if (k == 67) pass.l1 = true;
+        if (k == 69) pass.gradient_scale = 2;
+        if (k >= 72) pass.kind = k < 80 ? UpdateKind::RmsProp : k < 88 ? UpdateKind::AdaDelta : UpdateKind::Adam;
+        if (k == 91) pass.momentum2 = 0.5;
+        if (k == 95) pass.gain2 = 0.5;
+        backend.update(kType<T>, pass);
+        if (!together) backend.end_updates();
+      }
+      backend.end_updates();
+      backend.end_updates();
+      return all;
+    };
+    const std::vector<Arrays> got = run(true), expected = run(false);
+    for (std::size_t k = 0; k < kArrays; ++k) {
+      CAPTURE(k);
+      CHECK(same_bits(got[k].w, expected[k].w));
+      CHECK(same_bits(got[k].h, expected[k].h));
+      CHECK(same_bits(got[k].h2, expected[k].h2));
+    }
+  });
+}
+
 TEST_CASE("one pass of SGD") {
   on_every_backend([](Backend& backend, auto zero) {
     using T = decltype(zero);
@@ -498,6 +560,7 @@ TEST_CASE("one pass of SGD") {
              .gradient_scale = 0.5,
              .l1 = l1,
              .momentum = 0.9});
+        backend.end_updates();
         CHECK(difference(w, new_w) < tolerance<T>(1));
         CHECK(difference(h, new_h) < tolerance<T>(1));
       }

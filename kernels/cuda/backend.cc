@@ -8,7 +8,7 @@
 namespace sparknet::kernels::cuda {
 
 CudaBackend::CudaBackend(const BackendOptions& options)
-    : context_(options), description_(to_string(Device::cuda(options.device))) {
+    : context_(options), updates_(context_), description_(to_string(Device::cuda(options.device))) {
   cudaDeviceProp properties;
   context_.check(cudaGetDeviceProperties(&properties, options.device), "asking for its properties");
   properties.name[sizeof properties.name - 1] = '\0';
@@ -76,6 +76,7 @@ void CudaBackend::end_step() {
 }
 
 void CudaBackend::abandon_step() {
+  updates_.forget();
   context_.abandon_step();
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/context.h"
+#include "kernels/cuda/update.h"
 
 namespace sparknet::kernels::cuda {
 
@@ -93,9 +93,11 @@ class CudaBackend final : public Backend {
   void clip_factor(double limit, double* squares) override;
   void veto(int count, const Index* verdicts, Index* veto) override;
   void update(DType, const UpdatePass&) override;
+  void end_updates() override;
 
  private:
   Context context_;
+  Updates updates_;
   std::string description_;
 };
 

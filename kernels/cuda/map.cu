@@ -169,99 +169,6 @@ void dropout_of(
   for_each(context, "dropout", (count + 3) / 4, drop, true);
 }
 
-/// An UpdatePass with types.
-template <class T>
-struct Update {
-  T *w, *h, *h2;
-  const T* g;
-  const double* gradient_factor;
-  const Index* veto;
-  double gradient_scale;
-  T rate, decay, momentum, gain, momentum2, gain2, delta, shrink;
-  bool l1;
-
-  explicit Update(const UpdatePass& pass)
-      : w(out<T>(pass.weights)),
-        h(out<T>(pass.history)),
-        h2(out<T>(pass.history2)),
-        g(in<T>(pass.gradient)),
-        gradient_factor(pass.gradient_factor),
-        veto(pass.veto),
-        gradient_scale(pass.gradient_scale),
-        rate(static_cast<T>(pass.rate)),
-        decay(static_cast<T>(pass.decay)),
-        momentum(static_cast<T>(pass.momentum)),
-        gain(static_cast<T>(pass.gain)),
-        momentum2(static_cast<T>(pass.momentum2)),
-        gain2(static_cast<T>(pass.gain2)),
-        delta(static_cast<T>(pass.delta)),
-        shrink(static_cast<T>(pass.shrink)),
-        l1(pass.l1) {}
-
-  template <UpdateKind kKind>
-  __device__ void apply(Index i) const {
-    if (veto && *veto >= 0) return;
-    const T weight = w[i], sign = weight > T(0) ? T(1) : (weight < T(0) ? T(-1) : T(0)), r = l1 ? sign : weight;
-    const T scale = static_cast<T>(gradient_factor ? gradient_scale * *gradient_factor : gradient_scale);
-    const T gradient = scale * g[i] + decay * r, before = h[i];
-    switch (kKind) {
-      case UpdateKind::Sgd: {
-        const T step = momentum * before + rate * gradient;
-        h[i] = step;
-        w[i] = weight - step;
-        break;
-      }
-      case UpdateKind::Nesterov: {
-        const T after = momentum * before + rate * gradient;
-        h[i] = after;
-        w[i] = weight - ((T(1) + momentum) * after - momentum * before);
-        break;
-      }
-      case UpdateKind::RmsProp: {
-        const T squares = momentum * before + gain * (gradient * gradient);
-        h[i] = squares;
-        w[i] = weight - rate * gradient / (std::sqrt(squares) + delta);
-        break;
-      }
-      case UpdateKind::AdaDelta: {
-        const T squares = momentum * before + gain * (gradient * gradient), changes = h2[i];
-        const T change = gradient * std::sqrt((changes + delta) / (squares + delta));
-        h[i] = squares;
-        h2[i] = momentum * changes + gain * (change * change);
-        w[i] = weight - rate * change;
-        break;
-      }
-      case UpdateKind::Adam: {
-        const T mean = momentum * before + gain * gradient;
-        const T squares = momentum2 * h2[i] + gain2 * (gradient * gradient);
-        h[i] = mean;
-        h2[i] = squares;
-        w[i] = weight - (rate * mean / (std::sqrt(squares) + delta) + shrink * r);
-        break;
-      }
-    }
-  }
-};
-
-template <class T, UpdateKind kKind>
-void update_as(Context& context, const UpdatePass& pass) {
-  const Update<T> update(pass);
-  // The rates change from step to step.
-  const auto apply = [=] __device__(Index i) { update.template apply<kKind>(i); };
-  for_each(context, "update", pass.count, apply, true);
-}
-
-template <class T>
-void update_of(Context& context, const UpdatePass& pass) {
-  switch (pass.kind) {
-    case UpdateKind::Sgd: return update_as<T, UpdateKind::Sgd>(context, pass);
-    case UpdateKind::Nesterov: return update_as<T, UpdateKind::Nesterov>(context, pass);
-    case UpdateKind::RmsProp: return update_as<T, UpdateKind::RmsProp>(context, pass);
-    case UpdateKind::AdaDelta: return update_as<T, UpdateKind::AdaDelta>(context, pass);
-    case UpdateKind::Adam: return update_as<T, UpdateKind::Adam>(context, pass);
-  }
-}
-
 void veto_of(Context& context, Index count, const Index* verdicts, Index* veto) {
   for_each(context, "verdicts", 1, [=] __device__(Index) {
     for (Index i = 0; i < count && *veto < 0; ++i)
@@ -341,10 +248,6 @@ void CudaBackend::axpy(DType dtype, Index count, double a, const void* x, void* 
 
 void CudaBackend::veto(int count, const Index* verdicts, Index* veto) {
   veto_of(context_, count, verdicts, veto);
-}
-
-void CudaBackend::update(DType dtype, const UpdatePass& pass) {
-  with_type(dtype, [&](auto zero) { update_of<decltype(zero)>(context_, pass); });
 }
 
 }  // namespace sparknet::kernels::cuda
