@@ -210,6 +210,15 @@ class OnSpark:
         expected = in_process(frame, small_net(), solver(), 2, tau=5, history="average", outer="diloco")
         np.testing.assert_array_equal(model.weights, expected)
 
+    def test_a_group_with_gradients_in_common_has_the_bits_of_threads(self):
+        frame = frame_of(self.spark, 2)
+        model = self.fit(frame, mode="collective", gradients=True)
+        expected = group_in_process(frame, small_net(), solver(), 2, tau=5, gradients=True)
+        np.testing.assert_array_equal(model.weights, expected)
+        # All are the same after every step, so that the length of a round says nothing.
+        np.testing.assert_array_equal(self.fit(frame, mode="collective", gradients=True, tau=10).weights, expected)
+        self.assertFalse(np.array_equal(self.fit(frame, mode="collective").weights, expected))
+
     def test_what_a_member_of_a_group_refuses_is_reported(self):
         frame = frame_of(self.spark, 2)
         wrong = frame.withColumn("label", F.expr("if(spark_partition_id() = 1 and x[0] > 1, 7, label)"))
@@ -313,6 +322,7 @@ class Local(OnSpark, unittest.TestCase):
         refused('mode is "round"', kind=sparknet.Error, mode="round")
         refused('solver_state is "keep"; there are reset, average', kind=sparknet.Error, solver_state="keep")
         refused("quorum and codec are of mode", kind=sparknet.Error, mode="collective", codec="bf16")
+        refused('gradients is of mode="collective"', kind=sparknet.Error, gradients=True)
         words = 'a group of 4 workers needs as many slots at the same time, and there are 2; .* mode="rounds"'
         refused(words, kind=sparknet.Error, mode="collective", num_workers=4)
         text = frame.withColumn("x", F.lit("words"))

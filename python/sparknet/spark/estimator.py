@@ -43,6 +43,8 @@ class SparkNetEstimator(Saved, Estimator):
                     None: "reset", and "keep" in collective mode
     quorum          rounds: how many workers must count (one whose weights are not finite does not); None: all
     codec           rounds: how contributions travel: "exact", "bf16" or "int8"
+    gradients       collective: True makes it synchronous SGD, in which all workers use the mean of their gradients in
+                    every step, and a round of tau steps is what is reported
     timeout         collective: the seconds after which a worker that does not come to the end of a round is lost
     checkpoint_dir  a folder on the driver for a snapshot every `checkpoint_every` rounds; fit goes on from one
     callback        called after each round with its statistics (a dict); False ends the training
@@ -65,6 +67,7 @@ class SparkNetEstimator(Saved, Estimator):
         solver_state=None,
         quorum=None,
         codec="exact",
+        gradients=False,
         timeout=600,
         shuffle=True,
         seed=1,
@@ -77,6 +80,8 @@ class SparkNetEstimator(Saved, Estimator):
         is_group = _one_of("mode", mode, ("rounds", "collective")) == "collective"
         if is_group and (codec != "exact" or quorum is not None):
             raise sparknet.Error('quorum and codec are of mode="rounds": a group needs all and sends weights as they are')
+        if gradients and not is_group:
+            raise sparknet.Error('gradients is of mode="collective": tasks of rounds do not talk within one')
         states = ("reset", "average", "keep") if is_group else ("reset", "average")
         self.net, self.solver, self.inputs, self.outputs = net, solver, dict(inputs), outputs
         self.num_workers, self.seed, self.shuffle = num_workers, seed, shuffle
@@ -89,6 +94,8 @@ class SparkNetEstimator(Saved, Estimator):
             "weighting": _SPREADS[_one_of("weighting", weighting, _SPREADS)],
             "history": _one_of("solver_state", solver_state or ("keep" if is_group else "reset"), states),
         }
+        if gradients:
+            self.averaging["gradients"] = True
         self.quorum = quorum
 
     def _save_files(self, folder):
