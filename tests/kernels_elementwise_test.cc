@@ -511,10 +511,10 @@ TEST_CASE("updates that are asked for together are those of one by one") {
         pass.kind = static_cast<UpdateKind>(k / 60);
         if (k == 61) pass.momentum = 0.8;
         if (k == 63) pass.gain = 0.2;
-        if (k == 65) pass.delta = 0.1;
         if (k == 67) pass.l1 = true;
         if (k == 69) pass.gradient_scale = 2;
         if (k >= 72) pass.kind = k < 80 ? UpdateKind::RmsProp : k < 88 ? UpdateKind::AdaDelta : UpdateKind::Adam;
+        if (k == 75) pass.delta = 0.1;
         if (k == 91) pass.momentum2 = 0.5;
         if (k == 95) pass.gain2 = 0.5;
         backend.update(kType<T>, pass);

@@ -505,6 +505,27 @@ TEST_CASE("a net is used in another thread than it was made in, on any GPU") {
   CHECK(equal(here.net().weights().arena(), there.net().weights().arena(), 1e-9));
 }
 
+TEST_CASE("a rule that throws leaves no update behind") {
+  struct Failing final : UpdateRule {
+    std::shared_ptr<const UpdateRule> rule = sgd(0.9);
+    int pieces;
+    mutable int seen = 0;
+    explicit Failing(int fails_at) : pieces(fails_at) {}
+    std::string_view name() const override { return rule->name(); }
+    int slots() const override { return rule->slots(); }
+    void update(const UpdateArgs& args) const override {
+      if (++seen == pieces) throw Error("enough");
+      rule->update(args);
+    }
+  };
+  Solver solver = solver_on(gpu, net_with_everything(4), {.base_lr = 0.05, .rule = std::make_shared<Failing>(2)});
+  const WeightCollection before = solver.net().weights();
+  CHECK_THROWS_WITH_AS(solver.step(), "enough", Error);
+  solver.net().backend().end_updates();
+  const WeightCollection after = solver.net().weights();
+  for (const char* const layer : {"conv", "scale", "ip"}) CHECK_UNARY(after[layer][0] == before[layer][0]);
+}
+
 TEST_CASE("a net with an observer is told of each layer") {
   Solver solver = solver_on(gpu, small_lenet(4), {.base_lr = 0.05});
   int calls = 0;
