@@ -20,7 +20,8 @@ void write_channels(Context& context, const char* what, const ChannelShape& shap
     });
     return;
   }
-  write_each(context, what, count, y, [=] __device__(Index i) { return f(i / inner % channels, i); });
+  // So rarely that the many instructions of several such divisions at a time are not worth it.
+  for_each(context, what, count, [=] __device__(Index i) { y[i] = static_cast<T>(f(i / inner % channels, i)); });
 }
 
 struct RowByDivider {

@@ -21,9 +21,9 @@ void by_elements(Context& context, Index outer, Index rows, Index columns, const
     });
     return;
   }
-  write_each(context, "transposition", count, y, [=] __device__(Index i) {
+  for_each(context, "transposition", count, [=] __device__(Index i) {
     const Index first = i / plane * plane, column = (i - first) / rows, row = i - first - column * rows;
-    return static_cast<A>(x[first + row * columns + column]);
+    y[i] = static_cast<To>(static_cast<A>(x[first + row * columns + column]));
   });
 }
 
