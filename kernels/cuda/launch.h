@@ -95,8 +95,8 @@ struct WriteEach {
   }
 };
 
-/// y[i] = f(i) for 0 <= i < count, in any order, where what f(i) reads nobody writes but for y[i]. Memory is kept busy
-/// as by a copy, which one read at a time for each thread does not.
+/// y[i] = f(i) for 0 <= i < count, in any order, where what f(i) reads nobody writes but for y[i]. Each thread has
+/// several reads under way.
 template <class T, class F>
 void write_each(Context& context, const char* what, Index count, T* y, const F& f) {
   static_assert(std::is_trivially_copyable_v<F>);
