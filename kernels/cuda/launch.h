@@ -45,18 +45,34 @@ const void* kernel_of() {
 }
 #endif
 
+/// The elements of a thread: number `first`, and then every `step`-th.
+struct Stride {
+  Index first, step;
+};
+__device__ inline Stride stride() {
+#ifdef __CUDACC__
+  return {static_cast<Index>(blockIdx.x) * kThreads + threadIdx.x, static_cast<Index>(gridDim.x) * kThreads};
+#else
+  return {0, 1};
+#endif
+}
+
+/// Starts a kernel for `count` elements, in as many blocks as there is room for `times` over.
+template <class P>
+void launch_strided(Context& context, const char* what, Index count, P& parameter, bool changes, Index times = 1) {
+  const Index blocks = (count + kThreads - 1) / kThreads;
+  const Index most = times * (kResident / kThreads) * context.multiprocessors();
+  context.launch(kernel_of<P>(), blocks < most ? blocks : most, kThreads, &parameter, what, changes);
+}
+
 template <class F>
 struct Each {
   Index count;
   F f;
 
   __device__ void run() const {
-#ifdef __CUDACC__
-    const Index step = static_cast<Index>(gridDim.x) * kThreads;
-    for (Index i = static_cast<Index>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) f(i);
-#else
-    for (Index i = 0; i < count; ++i) f(i);
-#endif
+    const Stride own = stride();
+    for (Index i = own.first; i < count; i += own.step) f(i);
   }
 };
 
@@ -66,8 +82,7 @@ void for_each(Context& context, const char* what, Index count, const F& f, bool 
   static_assert(std::is_trivially_copyable_v<F>);
   if (count <= 0) return;
   Each<F> each{count, f};
-  const Index blocks = (count + kThreads - 1) / kThreads, most = Index{32} * context.multiprocessors();
-  context.launch(kernel_of<Each<F>>(), blocks < most ? blocks : most, kThreads, &each, what, changes);
+  launch_strided(context, what, count, each, changes, 4);
 }
 
 template <class T, class F>
@@ -77,13 +92,8 @@ struct WriteEach {
   F f;
 
   __device__ void run() const {
-#ifdef __CUDACC__
-    const Index step = static_cast<Index>(gridDim.x) * kThreads;
-    Index i = static_cast<Index>(blockIdx.x) * kThreads + threadIdx.x;
-#else
-    const Index step = 1;
-    Index i = 0;
-#endif
+    const Index step = stride().step;
+    Index i = stride().first;
     // A write may be to what is read next, for all that a compiler knows: so several are held back together.
     constexpr int kTogether = sizeof(T) == 2 ? 8 : 4;
     for (; i + (kTogether - 1) * step < count; i += kTogether * step) {
@@ -102,10 +112,7 @@ void write_each(Context& context, const char* what, Index count, T* y, const F& 
   static_assert(std::is_trivially_copyable_v<F>);
   if (count <= 0) return;
   WriteEach<T, F> each{count, y, f};
-  // As many threads as there is room for at a time.
-  const Index blocks = (count + kThreads - 1) / kThreads,
-              most = Index{kResident / kThreads} * context.multiprocessors();
-  context.launch(kernel_of<WriteEach<T, F>>(), blocks < most ? blocks : most, kThreads, &each, what);
+  launch_strided(context, what, count, each, false);
 }
 
 /// Joins use(i, fetch(i)) to `total` for i = first, first + step, ... < count, in this order. What fetch reads nobody

@@ -106,13 +106,8 @@ struct UpdateAll {
 
   __device__ void run() const {
     if (update.veto && *update.veto >= 0) return;
-#ifdef __CUDACC__
-    const Index step = static_cast<Index>(gridDim.x) * kThreads;
-    Index i = static_cast<Index>(blockIdx.x) * kThreads + threadIdx.x;
-#else
-    const Index step = 1;
-    Index i = 0;
-#endif
+    const Index step = stride().step;
+    Index i = stride().first;
     for (const UpdateArray<T>* array = update.arrays; i < count; i += step) {
       while (i >= array->end) ++array;
       update.template apply<kKind>(*array, i - array->begin);
@@ -126,11 +121,8 @@ void update_as(Context& context, const std::vector<UpdatePass>& passes) {
   static_assert(sizeof all <= 4096);
   for (const UpdatePass& pass : passes) all.count += pass.count;
   if (all.count == 0) return;
-  const Index blocks = (all.count + kThreads - 1) / kThreads;
-  const Index most = Index{kResident / kThreads} * context.multiprocessors();
   // The rates change from step to step.
-  context
-      .launch(kernel_of<UpdateAll<T, kMost, kKind>>(), blocks < most ? blocks : most, kThreads, &all, "update", true);
+  launch_strided(context, "update", all.count, all, true);
 }
 
 template <class T, std::size_t kMost>
